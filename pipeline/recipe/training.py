@@ -44,7 +44,9 @@ class TrainingConfig(Frozen):
     save_seconds: NonNegativeNumber = Field(
         30, description="seconds of work a kill may lose, where save_share allows it", json_schema_extra=DISPLAY
     )
-    save_share: PositiveNumber = Field(0.03, description="largest share of time spent saving", json_schema_extra=DISPLAY)
+    save_share: PositiveNumber = Field(
+        0.03, description="largest share of time spent saving", json_schema_extra=DISPLAY
+    )
     progress: Flag = Field(True, description="show progress bars", json_schema_extra=DISPLAY)
 
 

@@ -16,7 +16,7 @@ class Pruner(Protocol):
     """
 
     def before_optimizer_step(self, step: int) -> None:
-        """Read the gradients of ``step`` (counted from 0; reduced and unscaled, not yet clipped), restore raw weights."""
+        """Read the gradients of ``step`` (from 0; reduced and unscaled, not yet clipped) and restore raw weights."""
 
     def after_optimizer_step(self, step: int, lr: float) -> None:
         """Keep the new raw weights, update the masks for ``step + 1``, and write masked weights."""
