@@ -1,0 +1,225 @@
+"""The report of a run: one row per stage, read from the manifests, as text, Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.reporting.layout import (
+    format_count,
+    format_counts,
+    format_metric,
+    format_number,
+    format_share,
+    format_speedup,
+    markdown_table,
+    plain_table,
+)
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.run import Run
+    from pipeline.surgery.keep_plan import KeepPlan, Kept
+
+GROUP_NAME = re.compile(r"(?P<stack>\w+)\.(?P<layer>\d+)\.(?P<kind>heads|channels)")
+CUT_PREFIXES = ("before_cut/", "after_cut/")
+KINDS = ("heads", "channels")
+
+Cell = tuple[str, Callable[["StageRow"], str]]
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """What one committed stage came to; ``kept`` holds the units left per layer, by kind, where a cut tells them."""
+
+    stage: str
+    uses: str
+    metrics: Mapping[str, float]
+    seconds: float
+    kept: Mapping[str, tuple[int, ...]]
+    environment: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The rows of a run's committed stages, in order."""
+
+    run: str
+    rows: tuple[StageRow, ...]
+
+    @classmethod
+    def from_run(cls, run: Run) -> Report:
+        """Return the report of ``run``, read from its manifests alone."""
+        artifacts = [(name, run[name]) for name in run.stages]
+        kept = units_kept([artifact.total_keep_plan for _, artifact in artifacts])
+        rows = [
+            StageRow(
+                stage=name,
+                uses=artifact.manifest.uses,
+                metrics=dict(artifact.metrics),
+                seconds=artifact.manifest.seconds,
+                kept=units,
+                environment=dict(artifact.manifest.environment),
+            )
+            for (name, artifact), units in zip(artifacts, kept, strict=True)
+        ]
+        return cls(run.name, tuple(rows))
+
+    def table(self) -> str:
+        """Return the table for the terminal, and below it what was kept per layer and how the times were taken."""
+        lines = [plain_table(*self._cells()), ""]
+        lines += [
+            f"{kind} kept per layer: " + "; ".join(f"{row.stage} {format_counts(row.kept[kind])}" for row in changes)
+            for kind in KINDS
+            if (changes := self._changes(kind))
+        ]
+        return "\n".join([*lines, self._timing_note()]).rstrip()
+
+    def markdown(self) -> str:
+        """Return the report as a Markdown document."""
+        parts = [f"# {self.run}", markdown_table(*self._cells()), self._timing_note()]
+        if any(row.kept for row in self.rows):
+            units = [[row.stage, *(format_counts(row.kept.get(kind)) for kind in KINDS)] for row in self.rows]
+            parts += ["## Units kept per layer", markdown_table(["stage", *KINDS], units)]
+        if cuts := self._cut_rows():
+            parts += ["## The metric around each cut", markdown_table(["stage", "metric", "before", "after"], cuts)]
+        if self.rows and self.rows[-1].environment:
+            facts = [f"* {name}: {value}" for name, value in flat(self.rows[-1].environment)]
+            parts += ["## Measured on", "\n".join(facts)]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def json(self) -> str:
+        """Return everything the report knows, as JSON text."""
+        stages = [
+            {
+                "stage": row.stage,
+                "uses": row.uses,
+                "seconds": row.seconds,
+                "metrics": dict(row.metrics),
+                "kept": {kind: list(counts) for kind, counts in row.kept.items()},
+                "environment": dict(row.environment),
+            }
+            for row in self.rows
+        ]
+        return json.dumps({"run": self.run, "stages": stages}, indent=2, ensure_ascii=False) + "\n"
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        columns = self._columns()
+        return [header for header, _ in columns], [[cell(row) for _, cell in columns] for row in self.rows]
+
+    def _columns(self) -> list[Cell]:
+        names = list(dict.fromkeys(name for row in self.rows for name in split_scores(row.metrics)))
+        is_single_split = len({name.partition("/")[0] for name in names}) == 1
+        scores = [_score_column(name, is_single_split) for name in names]
+        return [
+            ("stage", lambda row: row.stage),
+            *scores,
+            ("encoder\nsparsity", lambda row: format_share(row.metrics.get("encoder_sparsity"))),
+            ("parameters", lambda row: format_count(row.metrics.get("parameters"))),
+            ("MACs\nper row", lambda row: format_count(row.metrics.get("macs"))),
+            *(column for batch_size in (1, 32) for column in _timing_columns(batch_size)),
+            ("seconds", lambda row: format_number(row.seconds, 1)),
+        ]
+
+    def _changes(self, kind: str) -> list[StageRow]:
+        """Return the rows whose units per layer differ from the row before, the first included."""
+        known = [row for row in self.rows if kind in row.kept]
+        return [row for index, row in enumerate(known) if index == 0 or row.kept[kind] != known[index - 1].kept[kind]]
+
+    def _cut_rows(self) -> list[list[str]]:
+        rows = []
+        for row in self.rows:
+            for name in split_scores(row.metrics):
+                around = [row.metrics.get(prefix + name) for prefix in CUT_PREFIXES]
+                if any(value is not None for value in around):
+                    rows.append([row.stage, name, *(format_metric(name, value) for value in around)])
+        return rows
+
+    def _timing_note(self) -> str:
+        measured = [row.metrics for row in self.rows if "latency_b1_ms" in row.metrics]
+        if not measured:
+            return ""
+        rounds = [int(value) for row in measured for name, value in row.items() if name.endswith("_rounds")]
+        threads = {int(row["latency_threads"]) for row in measured if "latency_threads" in row}
+        facts = ["Latency: median in milliseconds, float32, real lengths, taking turns with the first stage's model"]
+        facts += [f"at least {min(rounds)} rounds"] if rounds else []
+        facts += [f"{' or '.join(map(str, sorted(threads)))} threads"] if threads else []
+        return ", ".join(facts) + "."
+
+
+def split_scores(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics that are scores of validation splits, ``{"validation/accuracy": …}``."""
+    return {
+        name: value for name, value in metrics.items() if name.count("/") == 1 and not name.startswith(CUT_PREFIXES)
+    }
+
+
+def units_per_layer(plan: Mapping[str, Kept]) -> dict[tuple[str, int], dict[str, tuple[int, int]]]:
+    """Return for each layer, in order, how many units of each kind stay out of how many: ``{"heads": (3, 12)}``."""
+    layers: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
+    for name, kept in plan.items():
+        if named := GROUP_NAME.fullmatch(name):
+            layer = (named["stack"], int(named["layer"]))
+            layers.setdefault(layer, {})[named["kind"]] = (len(kept.units), kept.of)
+    return dict(sorted(layers.items()))
+
+
+def units_kept(plans: Sequence[KeepPlan | None]) -> list[dict[str, tuple[int, ...]]]:
+    """Return for each total keep plan of a run the units left per layer, ``{"heads": (3, 12), …}``.
+
+    A group that some plan of the run names is whole wherever another does not name it; a kind that none names is left
+    out.
+    """
+    known = [units_per_layer(plan or {}) for plan in plans]
+    whole = {
+        (layer, kind): of for layers in known for layer, kinds in layers.items() for kind, (_, of) in kinds.items()
+    }
+    return [
+        {
+            kind: tuple(layers.get(layer, {}).get(kind, (whole[layer, kind],))[0] for layer in named)
+            for kind in KINDS
+            if (named := sorted(layer for layer, of_kind in whole if of_kind == kind))
+        }
+        for layers in known
+    ]
+
+
+def write_report(run: Run) -> Report:
+    """Write ``report.md`` and ``report.json`` into the run's folder, each whole or not at all."""
+    report = Report.from_run(run)
+    for name, text in (("report.md", report.markdown()), ("report.json", report.json())):
+        _replace(Path(run.path) / name, text)
+    return report
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _score_column(name: str, is_single_split: bool) -> Cell:
+    split, _, metric = name.partition("/")
+    return metric if is_single_split else f"{split}\n{metric}", lambda row: format_metric(name, row.metrics.get(name))
+
+
+def _timing_columns(batch_size: int) -> list[Cell]:
+    return [
+        (f"ms, batch\n{batch_size}", lambda row: format_number(row.metrics.get(f"latency_b{batch_size}_ms"))),
+        (f"speed-up\nbatch {batch_size}", lambda row: format_speedup(row.metrics.get(f"speedup_b{batch_size}"))),
+    ]
+
+
+def flat(environment: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return the facts of a nested document as dotted names and values."""
+    facts: list[tuple[str, Any]] = []
+    for name, value in environment.items():
+        facts += flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(prefix + name, value)]
+    return facts
