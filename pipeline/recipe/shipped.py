@@ -1,0 +1,31 @@
+"""The recipes that come with the package, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import RecipeError
+from pipeline.recipe.mistakes import did_you_mean
+
+FOLDER = Path(__file__).parent.parent / "recipes"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the shipped recipes' files by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+
+
+def find_recipe(source: str | Path, folder: Path | None = None) -> Path:
+    """Return the file that ``source`` means: a path (relative to ``folder``), or a shipped recipe's name."""
+    path = Path(source) if folder is None else folder / source
+    shipped = shipped_recipes()
+    if path.is_file():
+        return path
+    if str(source) in shipped:
+        return shipped[str(source)]
+    if path.is_dir():
+        inside = path / "recipe.yaml"
+        hint = f"; give {inside}" if inside.is_file() else "; give a file"
+        raise RecipeError(f"{path}: a recipe must be a file, got a folder{hint}")
+    near = did_you_mean(source, list(shipped))
+    raise RecipeError(f"{path}: no such recipe{near or ';'} give a YAML file or a shipped one: {', '.join(shipped)}")
