@@ -1,0 +1,9 @@
+"""The algorithms: each stage decides what to remove or trains what is left; none reads or writes a run folder."""
+
+STAGES = {
+    "finetune": "stages.finetune:Finetune",
+    "prune_heads": "stages.prune_heads:PruneHeads",
+    "distill": "stages.distill:Distill",
+    "prune_ffn": "stages.prune_ffn:PruneFfn",
+}
+"""What a recipe's ``uses:`` may name; readable without importing torch."""

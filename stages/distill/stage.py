@@ -1,0 +1,39 @@
+"""The distill stage."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pipeline.recipe.training import StageConfig
+from pipeline.stage import StageContext, StageResult
+from stages.distill.config import DistillConfig
+
+
+class Distill:
+    """Train the parent's model against the teacher."""
+
+    Config: ClassVar[type[StageConfig]] = DistillConfig
+    version: ClassVar[int] = 1
+    provides_teacher: ClassVar[bool] = False
+
+    def needs_teacher(self, config: Any) -> bool:
+        """Say yes, always."""
+        return True
+
+    def run(self, context: StageContext) -> StageResult:
+        """Return the model trained; raises ``RecipeError`` when there is no teacher to learn from."""
+        from pipeline.training.loop import train
+        from stages.distill.objective import distillation
+
+        model = context.load_model()
+        training = train(
+            model,
+            task=context.task,
+            config=context.config,
+            objective=distillation(context, model, context.config),
+            seed=context.seed,
+            work_dir=context.work_dir,
+            log=context.log,
+            name=context.name,
+        )
+        return StageResult(model=model, details=training.details())

@@ -1,0 +1,38 @@
+"""The finetune stage."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pipeline.recipe.training import StageConfig
+from pipeline.stage import StageContext, StageResult
+from stages.finetune.config import FinetuneConfig
+
+
+class Finetune:
+    """Train the parent's model on the task's own loss."""
+
+    Config: ClassVar[type[StageConfig]] = FinetuneConfig
+    version: ClassVar[int] = 1
+    provides_teacher: ClassVar[bool] = True
+
+    def needs_teacher(self, config: Any) -> bool:
+        """Say no: the labels are all that it learns from."""
+        return False
+
+    def run(self, context: StageContext) -> StageResult:
+        """Return the model trained."""
+        from pipeline.training.loop import task_objective, train
+
+        model = context.load_model()
+        training = train(
+            model,
+            task=context.task,
+            config=context.config,
+            objective=task_objective,
+            seed=context.seed,
+            work_dir=context.work_dir,
+            log=context.log,
+            name=context.name,
+        )
+        return StageResult(model=model, details=training.details())

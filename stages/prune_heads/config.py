@@ -1,0 +1,67 @@
+"""What a recipe may say about pruning attention heads."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from pipeline.recipe.training import StageConfig
+from pipeline.recipe.values import (
+    NonNegativeInteger,
+    NonNegativeNumber,
+    PositiveInteger,
+    PositiveNumber,
+    Share,
+    StepOrShare,
+)
+from stages.distill.config import DistillWeights
+from stages.schedules import check_span
+
+MOVEMENT_ONLY = ("score_learning_rate", "block_size")
+THRESHOLD_ONLY = ("threshold", "regular_scale")
+
+
+class PruneHeadsConfig(StageConfig):
+    """Settings of ``prune_heads``; the defaults are NNI's, with its soft threshold.
+
+    With ``sparsity`` an exact budget takes the threshold's place: the share of heads removed follows a cubic schedule
+    from ``prune_begin`` to ``prune_end``, and ends exact.
+    """
+
+    criterion: Literal["movement", "l1"] = Field(
+        "movement", description="movement: learned scores; l1: the heads of least weight, always whole heads"
+    )
+    granularity: Literal["block", "head"] = Field(
+        "block", description="what gets a score: square blocks of the q, k, v, o weights, or whole heads"
+    )
+    threshold: PositiveNumber = Field(0.1, lt=1, description="a block is masked while its score's sigmoid is below it")
+    regular_scale: NonNegativeNumber = Field(10, description="penalty on the scores; more removes more heads")
+    sparsity: Share | None = Field(None, description="share of heads to remove, exactly; null: the threshold decides")
+    score_learning_rate: PositiveNumber = Field(1e-2, description="Adam's learning rate of the scores, constant")
+    prune_begin: StepOrShare = Field(0.25, description="nothing is masked before: a step, or a share of the stage")
+    prune_end: StepOrShare = Field(0.75, description="the schedule is at its end: a step, or a share of the stage")
+    min_heads_per_layer: NonNegativeInteger = Field(0, description="heads that every layer keeps at least")
+    block_size: PositiveInteger | None = Field(
+        None, description="side of a block; it divides the head's width and the hidden size; null: the head's width"
+    )
+    distill: DistillWeights | None = Field(None, description="learn from the teacher while pruning; null: do not")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        check_span(self.prune_begin, self.prune_end)
+        if self.criterion == "l1" and self.sparsity is None:
+            raise ValueError("sparsity: must be given with criterion l1, which has no threshold; say sparsity: 0.5")
+        return self
+
+    def ignored(self) -> tuple[str, ...]:
+        """Return the settings changed from their defaults that the others leave without effect."""
+        unused: tuple[str, ...] = ()
+        if self.sparsity is not None:
+            unused += THRESHOLD_ONLY
+        if self.criterion == "l1":
+            unused += MOVEMENT_ONLY
+        elif self.granularity == "head":
+            unused += ("block_size",)
+        return tuple(name for name in unused if getattr(self, name) != type(self).model_fields[name].default)

@@ -1,0 +1,25 @@
+"""The prune_heads stage."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pipeline.recipe.training import StageConfig
+from pipeline.stage import StageContext, StageResult
+from stages.prune_heads.config import PruneHeadsConfig
+
+
+class PruneHeads:
+    """Decide while training which attention heads go, and cut them out."""
+
+    Config: ClassVar[type[StageConfig]] = PruneHeadsConfig
+    version: ClassVar[int] = 1
+    provides_teacher: ClassVar[bool] = False
+
+    def needs_teacher(self, config: Any) -> bool:
+        """Say whether distillation is on."""
+        return config.distill is not None
+
+    def run(self, context: StageContext) -> StageResult:
+        """Return the condensed model, its keep plan, and the scores with their history."""
+        raise NotImplementedError

@@ -1,0 +1,60 @@
+"""When a stage prunes: its span in steps, and the rounds within it, as pure functions of the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def check_span(begin: int | float, end: int | float) -> None:
+    """Raise ``ValueError`` when ``prune_end`` comes before ``prune_begin``, where that shows without the step count."""
+    if isinstance(begin, int) == isinstance(end, int) and end < begin:
+        raise ValueError(f"prune_end: must not come before prune_begin ({begin}), got {end}")
+
+
+@dataclass(frozen=True)
+class Span:
+    """The steps between which a stage prunes: nothing is masked up to ``begin``, all that goes is gone at ``end``."""
+
+    begin: int
+    end: int
+
+    def progress(self, step: int) -> float:
+        """Return the cubic schedule at ``step``: 0 up to ``begin``, 1 from ``end`` on, ``1 - (1 - p)³`` between."""
+        if step >= self.end:
+            return 1.0
+        if step <= self.begin:
+            return 0.0
+        return 1.0 - ((self.end - step) / (self.end - self.begin)) ** 3
+
+
+def resolve_span(begin: int | float, end: int | float, num_steps: int) -> Span:
+    """Return the span in steps of a stage of ``num_steps``; an integer counts steps, a float is a share of them.
+
+    Raises ``ValueError`` when it does not end within the stage, or ends before it begins.
+    """
+    first, last = (edge if isinstance(edge, int) else round(edge * num_steps) for edge in (begin, end))
+    if last > num_steps:
+        raise ValueError(f"prune_end: must be within the stage's {num_steps} steps, got {end}; train for longer")
+    if last < first:
+        raise ValueError(f"prune_end: must not come before prune_begin (step {first} of {num_steps}), got step {last}")
+    return Span(first, last)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """``count`` prunings at even distances over a span, the last at its end, on the cubic schedule."""
+
+    span: Span
+    count: int
+
+    def done(self, step: int) -> int:
+        """Return how many rounds are done when ``step`` begins; never less than at an earlier step."""
+        if step >= self.span.end:
+            return self.count
+        if step <= self.span.begin:
+            return 0
+        return (step - self.span.begin) * self.count // (self.span.end - self.span.begin)
+
+    def progress(self, done: int) -> float:
+        """Return the share of the whole removal that is due after ``done`` rounds, ``1 - (1 - done/count)³``."""
+        return 1.0 - (1.0 - done / self.count) ** 3
