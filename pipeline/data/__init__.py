@@ -1,0 +1,1 @@
+"""Rows of text and images: from the hub, from local files, or generated."""
