@@ -1,0 +1,109 @@
+"""What a stage's output depends on, as a JSON document and its hash: it changes when, and only when, a result may."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.artifacts.sealed import digest
+from pipeline.recipe.values import display_fields
+
+if TYPE_CHECKING:
+    from pipeline.recipe.recipe import StageRecipe
+    from pipeline.recipe.sources import TaskSource
+
+MODEL_SEED = "model"
+ABSENT = "(absent)"
+SHOWN = 60
+
+
+def derive_seed(seed: int, name: str) -> int:
+    """Return the seed of the stage called ``name`` (or of the first model): below 2**31, and its own for each name."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big") >> 1
+
+
+def stage_document(
+    stage: StageRecipe,
+    *,
+    version: int,
+    seed: int,
+    task: TaskSource,
+    data: Mapping[str, Any],
+    parent: Mapping[str, Any],
+    teacher: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return what the output of ``stage`` depends on.
+
+    ``parent`` is the content of the artifact before it, or the identity of the first model; ``teacher`` likewise.
+    The teacher enters as content, not by the name it was asked for. Display settings, permissions to run remote code,
+    and the names of recipe, run and files do not enter.
+    """
+    return {
+        "uses": stage.uses,
+        "version": version,
+        "config": _config(stage, is_selecting=task.select is not None),
+        "task": task.model_dump(mode="json", exclude={"dataset", "trust_remote_code"}),
+        "data": dict(data),
+        "seed": derive_seed(seed, stage.name),
+        "parent": dict(parent),
+        "teacher": None if teacher is None else dict(teacher),
+    }
+
+
+def fingerprint(document: Mapping[str, Any]) -> str:
+    """Return the sha256 of the document's canonical JSON."""
+    return digest(document)
+
+
+def _config(stage: StageRecipe, *, is_selecting: bool) -> dict[str, Any]:
+    """Return the settings that may change a result; evaluations do where they choose the best epoch."""
+    excluded = {*display_fields(type(stage.config)), "teacher"}
+    if is_selecting:
+        excluded.discard("evaluate_every")
+    return stage.config.model_dump(mode="json", exclude=excluded)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field of a document that differs: its dotted name, its old and its new value."""
+
+    field: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.field}: {_show(self.old)} → {_show(self.new)}"
+
+
+def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+    """Return every field in which the documents differ, in order; ``ABSENT`` stands for a field that is not there."""
+    return list(_changes("", old, new))
+
+
+def _changes(prefix: str, old: Any, new: Any) -> Iterator[Change]:
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        if old != new or type(old) is not type(new):
+            yield Change(prefix, old, new)
+        return
+    for key in [*old, *(key for key in new if key not in old)]:
+        yield from _changes(f"{prefix}.{key}" if prefix else key, old.get(key, ABSENT), new.get(key, ABSENT))
+
+
+def _show(value: Any) -> str:
+    if value == ABSENT:
+        return ABSENT
+    text = value if _is_digest(value) else json.dumps(value, ensure_ascii=False)
+    if _is_digest(value):
+        return text[:12]
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _is_digest(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) in (40, 64)
+        and all(character in "0123456789abcdef" for character in value)
+    )
