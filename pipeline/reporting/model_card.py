@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
@@ -27,9 +28,10 @@ from pipeline.reporting.layout import (
 from pipeline.reporting.report import KINDS, flat, split_scores, units_per_layer
 
 if TYPE_CHECKING:
-    from pipeline.recipe import Recipe
+    from pipeline.recipe import Recipe, StageRecipe
     from pipeline.surgery.keep_plan import KeepPlan
 
+TRAINED = ("epochs", "steps", "learning_rate", "batch_size")
 PROCESSORS = {"image-classification": "AutoImageProcessor"}
 COSTS = (
     ("encoder sparsity", "encoder_sparsity", format_share),
@@ -162,11 +164,22 @@ def _measured(metrics: Mapping[str, float]) -> str:
     return markdown_table(["", "value"], [*scores, *costs])
 
 
-def _how(entry: Any) -> str:
+def _how(entry: StageRecipe) -> str:
     own = [name for name in type(entry.config).model_fields if name not in StageConfig.model_fields]
-    settings = {name: getattr(entry.config, name) for name in own}
-    told = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
-    return f"{entry.name} ({entry.uses}): {told}" if told else f"{entry.name} ({entry.uses})"
+    uses = entry.name if entry.name == entry.uses else f"{entry.name} ({entry.uses})"
+    return f"{uses}: {_told(entry.config, [*TRAINED, *own])}"
+
+
+def _told(settings: BaseModel, names: Iterable[str]) -> str:
+    """Return the settings that have a value, as ``sparsity 0.5, distill (temperature 2.0, …)``."""
+    told = []
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            told.append(f"{name} ({_told(value, type(value).model_fields)})")
+        elif value is not None:
+            told.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+    return ", ".join(told)
 
 
 def _source(recipe: Recipe) -> str:

@@ -41,7 +41,8 @@ def macs(model: PreTrainedModel, batch: Batch) -> int:
     with _eager_attention(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(**inputs)
     model.train(was_training)
-    return round(counter.get_total_flops() / 2 / rows)
+    flops: int = counter.get_total_flops()
+    return round(flops / 2 / rows)
 
 
 def size_bytes(folder: Path) -> int:

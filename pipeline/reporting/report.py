@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.artifacts.commit import write_file
 from pipeline.reporting.layout import (
     format_count,
     format_counts,
@@ -42,6 +42,8 @@ class StageRow:
     seconds: float
     kept: Mapping[str, tuple[int, ...]]
     environment: Mapping[str, Any]
+    is_outdated: bool = False
+    """Made from a stage that was redone since."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Report:
     def from_run(cls, run: Run) -> Report:
         """Return the report of ``run``, read from its manifests alone."""
         artifacts = [(name, run[name]) for name in run.stages]
+        outdated = run.outdated()
         kept = units_kept([artifact.total_keep_plan for _, artifact in artifacts])
         rows = [
             StageRow(
@@ -64,6 +67,7 @@ class Report:
                 seconds=artifact.manifest.seconds,
                 kept=units,
                 environment=dict(artifact.manifest.environment),
+                is_outdated=name in outdated,
             )
             for (name, artifact), units in zip(artifacts, kept, strict=True)
         ]
@@ -77,11 +81,11 @@ class Report:
             for kind in KINDS
             if (changes := self._changes(kind))
         ]
-        return "\n".join([*lines, self._timing_note()]).rstrip()
+        return "\n".join([*lines, *self._notes()]).rstrip()
 
     def markdown(self) -> str:
         """Return the report as a Markdown document."""
-        parts = [f"# {self.run}", markdown_table(*self._cells()), self._timing_note()]
+        parts = [f"# {self.run}", markdown_table(*self._cells()), *self._notes()]
         if any(row.kept for row in self.rows):
             units = [[row.stage, *(format_counts(row.kept.get(kind)) for kind in KINDS)] for row in self.rows]
             parts += ["## Units kept per layer", markdown_table(["stage", *KINDS], units)]
@@ -99,7 +103,8 @@ class Report:
                 "stage": row.stage,
                 "uses": row.uses,
                 "seconds": row.seconds,
-                "metrics": dict(row.metrics),
+                "metrics": {name: value if math.isfinite(value) else None for name, value in row.metrics.items()},
+                "is_outdated": row.is_outdated,
                 "kept": {kind: list(counts) for kind, counts in row.kept.items()},
                 "environment": dict(row.environment),
             }
@@ -116,7 +121,7 @@ class Report:
         is_single_split = len({name.partition("/")[0] for name in names}) == 1
         scores = [_score_column(name, is_single_split) for name in names]
         return [
-            ("stage", lambda row: row.stage),
+            ("stage", lambda row: f"{row.stage} *" if row.is_outdated else row.stage),
             *scores,
             ("encoder\nsparsity", lambda row: format_share(row.metrics.get("encoder_sparsity"))),
             ("parameters", lambda row: format_count(row.metrics.get("parameters"))),
@@ -139,16 +144,11 @@ class Report:
                     rows.append([row.stage, name, *(format_metric(name, value) for value in around)])
         return rows
 
-    def _timing_note(self) -> str:
+    def _notes(self) -> list[str]:
+        is_outdated = any(row.is_outdated for row in self.rows)
+        notes = ["* made from a stage that was redone since: run again"] if is_outdated else []
         measured = [row.metrics for row in self.rows if "latency_b1_ms" in row.metrics]
-        if not measured:
-            return ""
-        rounds = [int(value) for row in measured for name, value in row.items() if name.endswith("_rounds")]
-        threads = {int(row["latency_threads"]) for row in measured if "latency_threads" in row}
-        facts = ["Latency: median in milliseconds, float32, real lengths, taking turns with the first stage's model"]
-        facts += [f"at least {min(rounds)} rounds"] if rounds else []
-        facts += [f"{' or '.join(map(str, sorted(threads)))} threads"] if threads else []
-        return ", ".join(facts) + "."
+        return [*notes, _timing_note(measured)] if measured else notes
 
 
 def split_scores(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -189,20 +189,22 @@ def units_kept(plans: Sequence[KeepPlan | None]) -> list[dict[str, tuple[int, ..
 
 
 def write_report(run: Run) -> Report:
-    """Write ``report.md`` and ``report.json`` into the run's folder, each whole or not at all."""
+    """Write ``report.md`` and ``report.json`` into the run's folder, each whole or not at all, where they changed."""
     report = Report.from_run(run)
     for name, text in (("report.md", report.markdown()), ("report.json", report.json())):
-        _replace(Path(run.path) / name, text)
+        path = run.path / name
+        if not path.exists() or path.read_bytes() != text.encode():
+            write_file(path, text.encode())
     return report
 
 
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def _timing_note(measured: Sequence[Mapping[str, float]]) -> str:
+    rounds = [int(value) for row in measured for name, value in row.items() if name.endswith("_rounds")]
+    threads = {int(row["latency_threads"]) for row in measured if "latency_threads" in row}
+    facts = ["Latency: median in milliseconds, float32, real lengths, taking turns with the first stage's model"]
+    facts += [f"at least {min(rounds)} rounds"] if rounds else []
+    facts += [f"{' or '.join(map(str, sorted(threads)))} threads"] if threads else []
+    return ", ".join(facts) + "."
 
 
 def _score_column(name: str, is_single_split: bool) -> Cell:

@@ -49,7 +49,10 @@ def narrow(model, heads, channels):
 
 
 def keep_rows(linear, count):
-    linear.weight, linear.bias = nn.Parameter(linear.weight[:count].detach()), nn.Parameter(linear.bias[:count].detach())
+    linear.weight, linear.bias = (
+        nn.Parameter(linear.weight[:count].detach()),
+        nn.Parameter(linear.bias[:count].detach()),
+    )
 
 
 def keep_columns(linear, count):
