@@ -1,0 +1,108 @@
+"""Condensing: the units that a plan removes are cut out, and a smaller model of a class that loads anywhere remains."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.surgery.architectures import Family, family_of
+from pipeline.surgery.groups import PruningGroup, checked_plan, dissect
+from pipeline.surgery.keep_plan import KeepPlan
+from pipeline.surgery.masking import kept_features
+
+Cuts = Mapping[str, Mapping[int, Tensor]]
+"""By parameter and axis, which indices stay, bool; a parameter that is not named stays whole."""
+
+
+def condense(model: nn.Module, plan: KeepPlan) -> Any:
+    """Return a new model of the condensed class with only the units that ``plan`` keeps, in their order.
+
+    Rows of the producers, with their biases, and columns of the consumers go; a consumer's bias and everything else
+    is copied. The argument is untouched and shares no memory with the result, which has its dtype, device, ties,
+    ``requires_grad``, training modes and generation config. Raises ``ValueError`` for a plan of another model.
+    """
+    family = family_of(model)
+    groups = dissect(model)
+    complete = checked_plan(groups, plan)
+    condensed_class = family.condensed_class(model)
+    config = _condensed_config(model, family, {name: len(kept.units) for name, kept in complete.items()})
+    with torch.device("meta"):
+        condensed = condensed_class(config)
+    _fill(condensed, model, _cuts(model, groups, complete))
+    _adopt_modes(condensed, model)
+    return condensed
+
+
+def _condensed_config(model: Any, family: Family, units: dict[str, int]) -> Any:
+    """Return the model's config in the family's condensed class, naming the units of every group."""
+    fields = {name: value for name, value in model.config.to_dict().items() if name not in ("model_type", "auto_map")}
+    config = family.auto_classes["AutoConfig"].from_dict(
+        {**copy.deepcopy(fields), "condensed": units}, attn_implementation=model.config._attn_implementation
+    )
+    config.name_or_path = model.config.name_or_path
+    return config
+
+
+def _cuts(model: nn.Module, groups: tuple[PruningGroup, ...], plan: KeepPlan) -> Cuts:
+    """Return what stays of every parameter that is cut, by its name and axis."""
+    cuts: defaultdict[str, dict[int, Tensor]] = defaultdict(dict)
+    for group in groups:
+        kept = kept_features(plan[group.name], group)
+        if kept.all():
+            continue
+        cuts[f"{group.consumer}.weight"][group.consumer_axis] = kept
+        for producer in group.producers:
+            name, axis = f"{producer.path}.weight", producer.axis
+            whole = torch.ones(model.get_parameter(name).shape[axis], dtype=torch.bool)
+            features = cuts[name].setdefault(axis, whole)
+            features[producer.offset : producer.offset + len(kept)] = kept
+            cuts[f"{producer.path}.bias"][0] = features
+    return cuts
+
+
+@torch.no_grad()
+def _fill(condensed: nn.Module, model: nn.Module, cuts: Cuts) -> None:
+    """Give ``condensed``, built on the meta device, what stays of the model's parameters, and its buffers."""
+    copies: dict[int, nn.Parameter] = {}
+    sources = dict(model.named_parameters(remove_duplicate=False))
+    for name, empty in list(condensed.named_parameters(remove_duplicate=False)):
+        source = sources.pop(name)
+        if id(source) not in copies:
+            copies[id(source)] = nn.Parameter(_kept(source, name, cuts), requires_grad=source.requires_grad)
+        if copies[id(source)].shape != empty.shape:
+            raise AssertionError(f"{name}: cut to {tuple(copies[id(source)].shape)}, built as {tuple(empty.shape)}")
+        _set(condensed, name, copies[id(source)])
+    if sources:
+        raise AssertionError(f"{type(condensed).__name__} lacks {sorted(sources)}")
+    for name, buffer in list(model.named_buffers(remove_duplicate=False)):
+        _set(condensed, name, buffer.detach().clone())
+
+
+def _kept(source: Tensor, name: str, cuts: Cuts) -> Tensor:
+    """Return what stays of one parameter, contiguous and in fresh memory."""
+    if name not in cuts:
+        return source.detach().clone(memory_format=torch.contiguous_format)
+    kept = source.detach()
+    for axis, features in cuts[name].items():
+        kept = kept.index_select(axis, features.nonzero()[:, 0].to(kept.device))
+    return kept
+
+
+def _set(model: nn.Module, name: str, value: Tensor) -> None:
+    path, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(path), attribute, value)
+
+
+def _adopt_modes(condensed: Any, model: Any) -> None:
+    """Carry over what a model holds beside its tensors."""
+    for name, module in model.named_modules():
+        condensed.get_submodule(name).training = module.training
+    if getattr(model, "generation_config", None) is not None:
+        condensed.generation_config = copy.deepcopy(model.generation_config)
+    if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
+        condensed.gradient_checkpointing_enable()
