@@ -85,16 +85,24 @@ class Report:
 
     def markdown(self) -> str:
         """Return the report as a Markdown document."""
-        parts = [f"# {self.run}", markdown_table(*self._cells()), *self._notes()]
+        facts = flat(self.rows[-1].environment) if self.rows else []
+        parts = [f"# {self.run}"]
+        for title, text in [
+            *self.sections(),
+            ("Measured on", "\n".join(f"* {name}: {value}" for name, value in facts)),
+        ]:
+            parts += [f"## {title}" if title else "", text] if text else []
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Return titles and Markdown tables: the stages (without a title), units per layer, metrics around the cuts."""
+        found = [("", "\n\n".join([markdown_table(*self._cells()), *self._notes()]))]
         if any(row.kept for row in self.rows):
             units = [[row.stage, *(format_counts(row.kept.get(kind)) for kind in KINDS)] for row in self.rows]
-            parts += ["## Units kept per layer", markdown_table(["stage", *KINDS], units)]
+            found.append(("Units kept per layer", markdown_table(["stage", *KINDS], units)))
         if cuts := self._cut_rows():
-            parts += ["## The metric around each cut", markdown_table(["stage", "metric", "before", "after"], cuts)]
-        if self.rows and self.rows[-1].environment:
-            facts = [f"* {name}: {value}" for name, value in flat(self.rows[-1].environment)]
-            parts += ["## Measured on", "\n".join(facts)]
-        return "\n\n".join(part for part in parts if part) + "\n"
+            found.append(("The metric around each cut", markdown_table(["stage", "metric", "before", "after"], cuts)))
+        return found
 
     def json(self) -> str:
         """Return everything the report knows, as JSON text."""
