@@ -41,12 +41,10 @@ class Located:
         """Return what stands at ``path``, or the last thing that exists on the way there."""
         place = self
         for key in path:
-            if isinstance(place.value, dict) and key in place.value:
-                place = place.value[key]
-            elif isinstance(place.value, list) and isinstance(key, int) and key < len(place.value):
-                place = place.value[key]
-            else:
+            in_list = isinstance(place.value, list) and isinstance(key, int) and key < len(place.value)
+            if not in_list and not (isinstance(place.value, dict) and key in place.value):
                 break
+            place = place.value[key]
         return place
 
     def has(self, path: Path_) -> bool:

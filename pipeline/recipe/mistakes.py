@@ -56,9 +56,9 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(name: Any, known: list[str]) -> str:
-    """Return ``; did you mean 'x'?`` when a known name is near, else an empty string."""
+    """Return `` (did you mean 'x'?)`` when a known name is near, else an empty string."""
     near = get_close_matches(str(name), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _spelled(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pipeline.errors import RecipeError
@@ -19,13 +20,13 @@ def find_recipe(source: str | Path, folder: Path | None = None) -> Path:
     """Return the file that ``source`` means: a path (relative to ``folder``), or a shipped recipe's name."""
     path = Path(source) if folder is None else folder / source
     shipped = shipped_recipes()
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     if str(source) in shipped:
         return shipped[str(source)]
-    if path.is_dir():
+    if os.path.isdir(path):
         inside = path / "recipe.yaml"
         hint = f"; give {inside}" if inside.is_file() else "; give a file"
         raise RecipeError(f"{path}: a recipe must be a file, got a folder{hint}")
     near = did_you_mean(source, list(shipped))
-    raise RecipeError(f"{path}: no such recipe{near or ';'} give a YAML file or a shipped one: {', '.join(shipped)}")
+    raise RecipeError(f"{path}: no such recipe{near}; give a YAML file or a shipped one: {', '.join(shipped)}")

@@ -20,7 +20,7 @@ StepOrShare = Annotated[
 ]
 
 DISPLAY: dict[str, Any] = {"display": True}
-"""``json_schema_extra`` of a field that only changes what is shown or how often it is saved: no fingerprint holds it."""
+"""``json_schema_extra`` of a field that changes only what is shown or how often it is saved: in no fingerprint."""
 
 
 class Frozen(BaseModel):

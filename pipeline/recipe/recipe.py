@@ -1,0 +1,100 @@
+"""A recipe, read and resolved: every value known, and where each came from."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from pipeline.recipe.document import Path_, dotted
+from pipeline.recipe.sources import ModelSource, TaskSource
+from pipeline.recipe.training import StageConfig, TrainingConfig
+
+LENGTH = ("epochs", "steps")
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """One stage: the algorithm it ``uses``, its unique name, and its own configuration, inheritance resolved."""
+
+    uses: str
+    name: str
+    config: StageConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to do to which model on which data.
+
+    ``provenance`` says for every dotted field where its value was written: ``recipe.yaml:12``, ``--set``,
+    ``training (recipe.yaml:9)`` for an inherited one, or ``default``. Two recipes with equal values are equal.
+    """
+
+    name: str
+    seed: int
+    model: ModelSource
+    task: TaskSource
+    training: TrainingConfig
+    stages: tuple[StageRecipe, ...]
+    provenance: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def stage(self, name: str) -> StageRecipe:
+        """Return the stage called ``name``; raises ``KeyError`` when there is none."""
+        return {stage.name: stage for stage in self.stages}[name]
+
+    def values(self) -> Iterator[tuple[str, Any, str]]:
+        """Yield every dotted field, its resolved value, and where that came from."""
+        parts: list[tuple[Path_, Any]] = [(("name",), self.name), (("seed",), self.seed)]
+        parts += [(("model",), self.model), (("task",), self.task), (("training",), self.training)]
+        parts += [(("stages", stage.name), stage.config) for stage in self.stages]
+        for prefix, part in parts:
+            for path, value in leaves(prefix, part):
+                yield dotted(path), value, self.provenance.get(dotted(path), "default")
+
+    def dump(self) -> str:
+        """Return YAML in which nothing is left to a default, so that it reads back equal under later versions too."""
+        training = self.training.model_dump(mode="json")
+        shared = {key: value for key, value in training.items() if key not in LENGTH}
+        document = {
+            "name": self.name,
+            "seed": self.seed,
+            "model": self.model.model_dump(mode="json", exclude_none=True),
+            "task": self.task.model_dump(mode="json", exclude_none=True),
+            "training": shared | {key: training[key] for key in LENGTH if training[key] is not None},
+            "stages": [self._dump_stage(stage, shared) for stage in self.stages],
+        }
+        stream = io.StringIO()
+        writer = YAML(typ="safe", pure=True)
+        writer.default_flow_style = False
+        writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        writer.allow_unicode = True
+        writer.width = 110
+        writer.dump(document, stream)
+        return stream.getvalue()
+
+    @staticmethod
+    def _dump_stage(stage: StageRecipe, shared: Mapping[str, Any]) -> dict[str, Any]:
+        config = stage.config.model_dump(mode="json")
+        own = {key: value for key, value in config.items() if key not in shared or shared[key] != value}
+        for key in LENGTH:
+            if own.get(key) is None:
+                own.pop(key, None)
+        return {"uses": stage.uses, "name": stage.name, **own}
+
+
+def leaves(path: Path_, part: Any) -> Iterator[tuple[Path_, Any]]:
+    """Yield the fields below ``part`` with their paths: into models and mappings, not into lists."""
+    items: Any = None
+    if isinstance(part, BaseModel):
+        items = ((name, getattr(part, name)) for name in type(part).model_fields)
+    elif isinstance(part, Mapping) and part:
+        items = part.items()
+    if items is None:
+        yield path, part
+        return
+    for name, value in items:
+        yield from leaves((*path, str(name)), value)
