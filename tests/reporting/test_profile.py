@@ -2,10 +2,11 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, ViTConfig, ViTForImageClassification
 
 from pipeline.reporting.profile import macs, parameters, profile_stage, size_bytes
+from pipeline.surgery.condense import condense
+from pipeline.surgery.keep_plan import KeepPlan, Kept
 
 HIDDEN, HEADS, CHANNELS, LABELS = 16, 4, 24, 3
 HEAD_DIM = HIDDEN // HEADS
@@ -36,27 +37,10 @@ class FakeTask:
 
 
 def narrow(model, heads, channels):
-    """Cut the stock model's projections by hand: the last heads and channels of each layer go."""
-    model = copy.deepcopy(model)
-    for layer, num_heads, num_channels in zip(model.bert.encoder.layer, heads, channels, strict=True):
-        attention, width = layer.attention.self, num_heads * HEAD_DIM
-        for linear in (attention.query, attention.key, attention.value):
-            keep_rows(linear, width)
-        keep_columns(layer.attention.output.dense, width)
-        keep_rows(layer.intermediate.dense, num_channels)
-        keep_columns(layer.output.dense, num_channels)
-    return model
-
-
-def keep_rows(linear, count):
-    linear.weight, linear.bias = (
-        nn.Parameter(linear.weight[:count].detach()),
-        nn.Parameter(linear.bias[:count].detach()),
-    )
-
-
-def keep_columns(linear, count):
-    linear.weight = nn.Parameter(linear.weight[:, :count].detach())
+    """Condense the model to the first so many heads and channels of each layer."""
+    plan = {f"encoder.{layer}.heads": Kept(HEADS, tuple(range(kept))) for layer, kept in enumerate(heads)}
+    plan |= {f"encoder.{layer}.channels": Kept(CHANNELS, tuple(range(kept))) for layer, kept in enumerate(channels)}
+    return condense(model, KeepPlan(plan))
 
 
 def analytic_macs(tokens, heads, channels):
@@ -67,7 +51,6 @@ def analytic_macs(tokens, heads, channels):
 
 @pytest.fixture(scope="module")
 def bert():
-    torch.manual_seed(0)
     config = BertConfig(
         vocab_size=40,
         hidden_size=HIDDEN,
