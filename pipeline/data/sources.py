@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,9 @@ from pipeline.errors import DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline.recipe import DatasetSource
+    from pipeline.recipe.sources import DatasetSource
+
+logger = logging.getLogger(__name__)
 
 
 def load_splits(source: DatasetSource) -> Mapping[str, Dataset]:
@@ -39,9 +42,11 @@ def _builtin_splits(source: DatasetSource) -> Mapping[str, Dataset]:
     from pipeline.data import generated
 
     if source.builtin == "digits":
+        if source.rows is not None or source.seed is not None:
+            logger.warning("task.dataset: builtin digits is one fixed data set; rows and seed are ignored")
         return generated.digits()
     if source.builtin == "grammar":
-        options = {name: getattr(source, name, None) for name in ("rows", "seed")}
+        options = {"rows": source.rows, "seed": source.seed}
         return generated.grammar(**{name: value for name, value in options.items() if value is not None})
     raise DataError(f"task.dataset.builtin: must be digits or grammar, got {source.builtin!r}")
 
@@ -55,7 +60,7 @@ def _as_list(files: str | Sequence[str]) -> list[str]:
 
 
 def _file_splits(kind: str, data_files: Mapping[str, str | Sequence[str]] | None) -> Mapping[str, Dataset]:
-    import pyarrow as pa
+    import pyarrow as pa  # type: ignore[import-untyped]
     from datasets import Dataset
 
     from pipeline.data.files import read_table
@@ -89,6 +94,8 @@ def _saved_splits(folder: Path) -> Mapping[str, Dataset]:
 def _hub_splits(source: DatasetSource) -> Mapping[str, Dataset]:
     from datasets import DatasetDict, load_dataset
 
+    if source.trust_remote_code:
+        logger.warning("task.dataset.trust_remote_code is ignored: data sets no longer run code of their own")
     options: dict[str, Any] = {"name": source.name, "revision": source.revision, "cache_dir": _cache_dir()}
     if source.data_files:
         options["data_files"] = {split: _as_list(files) for split, files in source.data_files.items()}

@@ -14,8 +14,10 @@ class Split(Protocol):
     """Encoded rows of one split, by index."""
 
     name: str
-    lengths: np.ndarray[Any, np.dtype[np.int64]] | None
-    """Tokens per row, ``(rows,)``; None when all rows are of one size."""
+
+    @property
+    def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+        """Tokens per row, ``(rows,)``; None when all rows are of one size."""
 
     def __len__(self) -> int: ...
 

@@ -1,0 +1,117 @@
+"""Image classification over a column of images, paths or pixel arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from pipeline.errors import DataError
+from pipeline.tasks.classification import Classification
+from pipeline.tasks.encoded_images import EncodedImages
+from pipeline.tasks.image_processors import LoadedProcessor, load_processor
+from pipeline.tasks.labels import find_labels
+from pipeline.tasks.rows import Rows, choose_rows
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pipeline.recipe.sources import ModelSource, TaskSource
+
+
+class ImageClassification(Classification):
+    """One label per image."""
+
+    auto_model = "AutoModelForImageClassification"
+    train: EncodedImages
+
+    def check_model(self, model: Any) -> None:
+        """Raise ``DataError`` for another number of classes, of channels, or another image size than the model's."""
+        super().check_model(model)
+        size, channels = model.config.image_size, model.config.num_channels
+        height, width = (size, size) if isinstance(size, int) else tuple(size)
+        if self.train.pixel_shape != (channels, height, width):
+            got = "×".join(map(str, self.train.pixel_shape))
+            raise DataError(
+                f"task.image: the image processor makes {got} (channels × height × width), but the model takes "
+                f"{channels}×{height}×{width}; use the processor the model was trained with"
+            )
+
+    def token_mask(self, batch: Mapping[str, Tensor]) -> Tensor | None:
+        """Return None: every patch of an image is real."""
+        return None
+
+
+def build(source: TaskSource, *, model: ModelSource, processor_dir: Path | None, seed: int) -> ImageClassification:
+    """Return the task of ``build_task`` for images."""
+    chosen = choose_rows(source, (source.image, source.label), seed)
+    labels = find_labels(source, chosen.whole_train)
+    loaded = load_processor(model, processor_dir)
+
+    def split(rows: Rows) -> EncodedImages:
+        return EncodedImages(rows.split, _encoder(source, rows, loaded), rows.take(labels.encode(rows)))
+
+    return ImageClassification(
+        source,
+        labels=labels,
+        train=split(chosen.train),
+        select=None if chosen.select is None else split(chosen.select),
+        validation={name: split(rows) for name, rows in chosen.validation.items()},
+        processor_files=loaded.files,
+    )
+
+
+def _encoder(source: TaskSource, rows: Rows, loaded: LoadedProcessor) -> Any:
+    folders = [Path(), *_data_folders(source)]
+    mode = "L" if loaded.num_channels == 1 else "RGB"
+
+    def encode(wanted: Sequence[int]) -> np.ndarray:
+        index = list(wanted) if rows.kept is None else rows.kept[list(wanted)].tolist()
+        images = []
+        for row, value in zip(index, rows.data[index][source.image], strict=True):
+            try:
+                images.append(_open(value, folders).convert(mode))
+            except (OSError, ValueError, TypeError) as error:
+                place = f"task.image: split {rows.split!r}, row {row + 1}, column {source.image!r}"
+                raise DataError(f"{place}: {error}") from error
+        pixels = loaded.processor(images=images, return_tensors="np")["pixel_values"]
+        return np.ascontiguousarray(pixels, dtype=np.float32)
+
+    return encode
+
+
+def _open(value: Any, folders: Sequence[Path]) -> Image:
+    from PIL import Image
+
+    if isinstance(value, Image.Image):
+        return value
+    if isinstance(value, str):
+        path = next((folder / value for folder in folders if (folder / value).is_file()), None)
+        if path is None:
+            raise ValueError(f"no such image file: {value}")
+        with Image.open(path) as image:
+            image.load()
+            return image
+    if value is None:
+        raise ValueError("the image is null; drop the row")
+    pixels = np.asarray(value)
+    if pixels.ndim not in (2, 3) or pixels.dtype == object:
+        raise ValueError(f"must be an image, a path, or pixels of 2 or 3 axes, got {type(value).__name__}")
+    if pixels.min() < 0 or pixels.max() > 255 or np.any(pixels != np.rint(pixels)):
+        raise ValueError(f"pixels must be whole numbers from 0 to 255, got {pixels.min():g} to {pixels.max():g}")
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3) and pixels.shape[2] not in (1, 3):
+        pixels = np.moveaxis(pixels, 0, -1)
+    return Image.fromarray(pixels.astype(np.uint8).squeeze(-1) if pixels.shape[2:] == (1,) else pixels.astype(np.uint8))
+
+
+def _data_folders(source: TaskSource) -> list[Path]:
+    """Return the folders of the data files, against which a column's relative paths are read too."""
+    files = [file for listed in (source.dataset.data_files or {}).values() for file in _as_list(listed)]
+    return list(dict.fromkeys(Path(file).parent for file in files))
+
+
+def _as_list(files: str | list[str]) -> list[str]:
+    return [files] if isinstance(files, str) else files

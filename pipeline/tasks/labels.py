@@ -1,0 +1,140 @@
+"""Labels as the model takes them: class numbers with names, or values to regress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pipeline.recipe.sources import TaskSource
+    from pipeline.tasks.rows import Rows
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes of a task in the order of their numbers; no names where values are regressed."""
+
+    column: str
+    names: tuple[str, ...]
+    by_name: bool
+    """Whether the column holds the names (as text, or as numbers that are names) instead of class numbers."""
+
+    @property
+    def is_regression(self) -> bool:
+        """Say whether the labels are values instead of classes."""
+        return not self.names
+
+    def config_fields(self) -> dict[str, Any]:
+        """Return what a model's config must say of its head."""
+        if self.is_regression:
+            name = self.column
+            return {"num_labels": 1, "problem_type": "regression", "id2label": {0: name}, "label2id": {name: 0}}
+        return {
+            "num_labels": len(self.names),
+            "problem_type": "single_label_classification",
+            "id2label": dict(enumerate(self.names)),
+            "label2id": {name: number for number, name in enumerate(self.names)},
+        }
+
+    def encode(self, rows: Rows) -> np.ndarray:
+        """Return the label of every row of the split, ``(rows,)``: int64 classes, or float32 values."""
+        values = read_values(rows, self.column)
+        if self.is_regression:
+            return _as_numbers(values, rows, self.column)
+        if self.by_name:
+            numbers = {name: number for number, name in enumerate(self.names)}
+            encoded = np.array([numbers.get(_name(value), -1) for value in values], dtype=np.int64)
+            wrong = "is not one of the classes"
+        else:
+            encoded = np.asarray(_as_classes(values, rows, self.column), dtype=np.int64)
+            wrong = f"is out of range: class numbers go from 0 to {len(self.names) - 1}"
+        outside = np.flatnonzero((encoded < 0) | (encoded >= len(self.names)))
+        if len(outside):
+            raise DataError(
+                f"{_where(rows, self.column, outside[0])}: label {values[outside[0]]!r} {wrong}; "
+                f"the classes are {_shown(self.names)}"
+            )
+        return encoded
+
+
+def find_labels(source: TaskSource, train: Rows) -> Labels:
+    """Return the classes of the training split: ``task.labels``, else the feature's names, else sorted values."""
+    if source.regression:
+        return Labels(source.label, (), by_name=False)
+    given = tuple(source.labels or ())
+    feature = train.data.features[source.label]
+    names = getattr(feature, "names", None)
+    if names:
+        return Labels(source.label, given or tuple(names), by_name=True)
+    values = read_values(train, source.label)
+    if isinstance(values[0], str):
+        return _checked(Labels(source.label, given or tuple(sorted(set(values))), by_name=True))
+    classes = _as_classes(values, train, source.label)
+    if given:
+        return _checked(Labels(source.label, given, by_name=all(name.lstrip("-").isdigit() for name in given)))
+    found = sorted(set(classes))
+    if found != list(range(len(found))):
+        raise DataError(
+            f"task.label: column {source.label!r} of split {train.split!r} holds the class numbers {_shown(found)}, "
+            "which must count from 0 without gaps; list the classes in task.labels, or drop rows without a label"
+        )
+    return _checked(Labels(source.label, tuple(f"LABEL_{number}" for number in found), by_name=False))
+
+
+def read_values(rows: Rows, column: str) -> list[Any]:
+    """Return the labels of every row as Python values, class numbers of a named feature as their names."""
+    values = rows.column(column).to_pylist()
+    feature = rows.data.features[column]
+    names = getattr(feature, "names", None)
+    for row, value in enumerate(values):
+        if value is None:
+            raise DataError(f"{_where(rows, column, row)}: the label is null; drop the row or give it a label")
+        if names and not 0 <= value < len(names):
+            raise DataError(
+                f"{_where(rows, column, row)}: label {value} is out of range: class numbers go from 0 to "
+                f"{len(names) - 1}; -1 marks rows without a label, which cannot be used"
+            )
+    return [names[value] for value in values] if names else values
+
+
+def _checked(labels: Labels) -> Labels:
+    if len(labels.names) < 2:
+        raise DataError(
+            f"task.label: column {labels.column!r} holds one class only ({_shown(labels.names)}); two are the least"
+        )
+    return labels
+
+
+def _as_classes(values: list[Any], rows: Rows, column: str) -> list[int]:
+    """Return whole numbers; a float such as 1.0 counts as one."""
+    for row, value in enumerate(values):
+        if not isinstance(value, (int, float)) or not np.isfinite(value) or int(value) != value:
+            raise DataError(
+                f"{_where(rows, column, row)}: label {value!r} is not a class; give class numbers or names, "
+                "or set task.regression: true"
+            )
+    return [int(value) for value in values]
+
+
+def _name(value: Any) -> str:
+    return str(int(value)) if isinstance(value, (int, float)) and value == value // 1 else str(value)
+
+
+def _as_numbers(values: list[Any], rows: Rows, column: str) -> np.ndarray:
+    for row, value in enumerate(values):
+        if not isinstance(value, (int, float)) or not np.isfinite(value):
+            raise DataError(f"{_where(rows, column, row)}: label {value!r} is not a number, as task.regression needs")
+    return np.array(values, dtype=np.float32)
+
+
+def _where(rows: Rows, column: str, row: int) -> str:
+    return f"task.label: split {rows.split!r}, row {row + 1}, column {column!r}"
+
+
+def _shown(values: Any, limit: int = 10) -> str:
+    texts = [str(value) for value in values]
+    return ", ".join(texts[:limit]) + (f" and {len(texts) - limit} more" if len(texts) > limit else "")
