@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.surgery.condensed.narrow import Stack
 
 CONDENSED_PREFIX = "condensed-"
+CLASS_PREFIX = "Condensed"
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,23 @@ class Family:
         classes: Mapping[str, Any] = self._module().AUTO_CLASSES
         return classes
 
+    def model_class(self, auto_model: str, model_type: str) -> Any:
+        """Return the class that the Auto class ``auto_model`` loads: transformers' own, or its condensed twin."""
+        import transformers
+
+        condensed_class = self.auto_classes[auto_model]
+        if model_type.startswith(CONDENSED_PREFIX):
+            return condensed_class
+        return getattr(transformers, condensed_class.__name__.removeprefix(CLASS_PREFIX))
+
     def condensed_class(self, model: nn.Module) -> Any:
         """Return the condensed twin of the model's class; raises for a head that has none."""
         name = type(model).__name__
         twins = {cls.__name__: cls for cls in self.auto_classes.values()}
-        for candidate in (name, f"Condensed{name}"):
+        for candidate in (name, f"{CLASS_PREFIX}{name}"):
             if candidate in twins:
                 return twins[candidate]
-        known = ", ".join(twin.removeprefix("Condensed") for twin in twins if not twin.endswith("Config"))
+        known = ", ".join(twin.removeprefix(CLASS_PREFIX) for twin in twins if not twin.endswith("Config"))
         raise UnsupportedArchitecture(f"{name} has no condensed class; {self.model_type} has them for {known}")
 
     def register(self) -> None:
