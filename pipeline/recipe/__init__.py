@@ -2,6 +2,7 @@
 
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.recipe import Recipe, StageRecipe
+from pipeline.recipe.schema import recipe_schema
 from pipeline.recipe.shipped import shipped_recipes
 from pipeline.recipe.sources import DatasetSource, ModelSource, TaskSource
 from pipeline.recipe.stage_lookup import load_stage
@@ -17,5 +18,6 @@ __all__ = [
     "TrainingConfig",
     "load_recipe",
     "load_stage",
+    "recipe_schema",
     "shipped_recipes",
 ]

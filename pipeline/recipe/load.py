@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
-
-from pydantic import Field
+from typing import Any, cast
 
 from pipeline.errors import RecipeError
 from pipeline.recipe.document import Located, Path_, dotted, from_mapping, unfit_numbers
+from pipeline.recipe.document_model import RecipeDocument
 from pipeline.recipe.extending import extended, read_recipe_file
 from pipeline.recipe.inheritance import StageDraft, draft_stages
 from pipeline.recipe.mistakes import Mistake, refuse
@@ -17,24 +16,7 @@ from pipeline.recipe.overrides import apply_overrides
 from pipeline.recipe.recipe import Recipe, leaves
 from pipeline.recipe.references import check_references
 from pipeline.recipe.shipped import find_recipe
-from pipeline.recipe.sources import ModelSource, TaskSource
-from pipeline.recipe.training import TrainingConfig
-from pipeline.recipe.values import Frozen, NonNegativeInteger, Text
 from pipeline.recipe.wording import check
-
-RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-class RecipeDocument(Frozen):
-    """A recipe as it is written; stages are read one by one, each by its own ``Config``."""
-
-    extends: Text | None = Field(None, description="a recipe file or a shipped recipe's name to build on")
-    name: Annotated[Text, Field(pattern=RUN_NAME, max_length=100, description="names the run's folder")]
-    seed: Annotated[NonNegativeInteger, Field(lt=2**32)] = Field(42, description="every random choice follows from it")
-    model: ModelSource
-    task: TaskSource
-    training: TrainingConfig = Field(default_factory=TrainingConfig, description="what every stage inherits")
-    stages: list[dict[str, Any]] = Field(min_length=1)
 
 
 def load_recipe(

@@ -56,10 +56,21 @@ class Recipe:
                 yield dotted(path), value, self.provenance.get(dotted(path), "default")
 
     def dump(self) -> str:
-        """Return YAML in which nothing is left to a default, so that it reads back equal under later versions too."""
+        """Return ``document()`` as YAML."""
+        stream = io.StringIO()
+        writer = YAML(typ="safe", pure=True)
+        writer.default_flow_style = False
+        writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        writer.allow_unicode = True
+        writer.width = 110
+        writer.dump(self.document(), stream)
+        return stream.getvalue()
+
+    def document(self) -> dict[str, Any]:
+        """Return plain values in which nothing is left to a default: they read back equal, later versions included."""
         training = self.training.model_dump(mode="json")
         shared = {key: value for key, value in training.items() if key not in LENGTH}
-        document = {
+        return {
             "name": self.name,
             "seed": self.seed,
             "model": self.model.model_dump(mode="json", exclude_none=True),
@@ -67,14 +78,6 @@ class Recipe:
             "training": shared | {key: training[key] for key in LENGTH if training[key] is not None},
             "stages": [self._dump_stage(stage, shared) for stage in self.stages],
         }
-        stream = io.StringIO()
-        writer = YAML(typ="safe", pure=True)
-        writer.default_flow_style = False
-        writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-        writer.allow_unicode = True
-        writer.width = 110
-        writer.dump(document, stream)
-        return stream.getvalue()
 
     @staticmethod
     def _dump_stage(stage: StageRecipe, shared: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from pipeline.recipe.values import Flag, Frozen, NonNegativeInteger, Number, PositiveInteger, Text
+from pipeline.recipe.values import Flag, Frozen, Integer, NonNegativeInteger, Number, PositiveInteger, Text
 
 FILE_FORMATS = ("csv", "tsv", "json", "parquet")
 KNOWN_METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman")
 Builtin = Literal["digits", "grammar"]
+FOREIGN_FIELDS: dict[str | None, tuple[str, ...]] = {
+    None: ("rows", "seed"),
+    "digits": ("name", "revision", "data_files", "rows", "seed"),
+    "grammar": ("name", "revision", "data_files"),
+}
+"""What a data set of each builtin, or of a path, has no use for."""
 
 
 def _one_as_list(value: Any) -> Any:
@@ -22,6 +28,7 @@ Names = Annotated[
     tuple[Text, ...],
     BeforeValidator(_one_as_list, json_schema_input_type=str | list[str]),
 ]
+GrammarRows = Annotated[Integer, Field(ge=4, le=100_000)]
 SplitShare = Annotated[Number, Field(gt=0, lt=1)]
 
 
@@ -69,8 +76,8 @@ class DatasetSource(Frozen):
     revision: Text | None = None
     data_files: dict[str, Text | list[Text]] | None = Field(None, description="files of each split")
     builtin: Builtin | None = Field(None, description="digits: scikit-learn's images; grammar: generated text")
-    rows: PositiveInteger | None = Field(None, description="how many rows a builtin makes")
-    seed: NonNegativeInteger | None = Field(None, description="seed of a builtin's rows")
+    rows: GrammarRows | None = Field(None, description="how many training rows the grammar makes")
+    seed: NonNegativeInteger | None = Field(None, description="seed of the grammar's rows")
     trust_remote_code: Flag = False
 
     @model_validator(mode="before")
@@ -84,10 +91,9 @@ class DatasetSource(Frozen):
             raise ValueError("must give exactly one of path (hub id, folder or file format) and builtin")
         if self.path in FILE_FORMATS and self.data_files is None:
             raise ValueError(f"data_files: must be given with path {self.path}, such as {{train: FILE}}")
-        foreign = ("name", "revision", "data_files") if self.builtin else ("rows", "seed")
-        for field in foreign:
+        source = f"builtin {self.builtin}" if self.builtin else "path"
+        for field in FOREIGN_FIELDS[self.builtin]:
             if getattr(self, field) is not None:
-                source = "builtin" if self.builtin else "path"
                 raise ValueError(f"takes no {field} with {source}; remove one of them")
         return self
 
