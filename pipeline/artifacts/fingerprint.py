@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.sealed import digest
+from pipeline.artifacts.sealed import canonical, digest
 from pipeline.recipe.values import display_fields
 
 if TYPE_CHECKING:
@@ -37,20 +37,22 @@ def stage_document(
 ) -> dict[str, Any]:
     """Return what the output of ``stage`` depends on.
 
-    ``parent`` is the content of the artifact before it, or the identity of the first model; ``teacher`` likewise.
-    The teacher enters as content, not by the name it was asked for. Display settings, permissions to run remote code,
-    and the names of recipe, run and files do not enter.
+    ``parent`` is the content of the artifact before it, or the identity of the first model; ``teacher`` likewise: it
+    enters as content, not by the name it was asked for. The stage's seed derives from ``seed`` and its name, so both
+    enter. Display settings, permissions to run remote code, and the names of recipe, run and files do not.
     """
-    return {
+    document = {
         "uses": stage.uses,
         "version": version,
         "config": _config(stage, is_selecting=task.select is not None),
         "task": task.model_dump(mode="json", exclude={"dataset", "trust_remote_code"}),
         "data": dict(data),
-        "seed": derive_seed(seed, stage.name),
+        "seed": seed,
+        "name": stage.name,
         "parent": dict(parent),
         "teacher": None if teacher is None else dict(teacher),
     }
+    return dict(json.loads(canonical(document)))
 
 
 def fingerprint(document: Mapping[str, Any]) -> str:

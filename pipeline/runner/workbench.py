@@ -1,0 +1,82 @@
+"""What a run loads, and only when a stage asks for it: the task, the models a stage starts from, the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.artifacts.fingerprint import MODEL_SEED, derive_seed
+from pipeline.recipe.sources import ModelSource
+from pipeline.runner.inspection import Inspector
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipeline.tasks.task import Task
+
+
+class Workbench:
+    """The task and the models of one run; ``processor_dir`` is the first artifact's model folder once it is there."""
+
+    def __init__(self, inspector: Inspector, processor_dir: Path | None) -> None:
+        self.inspector = inspector
+        self.processor_dir = processor_dir
+        self._first_model: PreTrainedModel | None = None
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, its data read and encoded at the commit this run uses."""
+        from pipeline.tasks import build_task
+
+        recipe, identities = self.inspector.recipe, self.inspector.identities
+        source = recipe.task.model_copy(update={"dataset": identities.pin_dataset(recipe.task.dataset)})
+        model = identities.pin_model(recipe.model)
+        return build_task(source, model=model, processor_dir=self.processor_dir, seed=recipe.seed)
+
+    def prepare_first_model(self) -> None:
+        """Load the first model now, so that a wrong one is refused before anything is written."""
+        self._first_model = self._source_model(self.inspector.recipe.model)
+        self.task.check_model(self._first_model)
+
+    def parent_loader(self, index: int) -> Callable[[], PreTrainedModel]:
+        """Return what loads the model the stage starts from."""
+        parent = self.inspector.parent(index)
+        return self._take_first_model if parent is None else lambda: self.load(self._model_dir(parent))
+
+    def teacher_loader(self, index: int) -> Callable[[], PreTrainedModel | None]:
+        """Return what loads the teacher, frozen and in evaluation mode; it returns None where none is needed."""
+        teacher = self.inspector.teacher(index)
+
+        def load() -> PreTrainedModel | None:
+            if teacher is None:
+                return None
+            if teacher.stage is not None:
+                model = self.load(self._model_dir(teacher.stage))
+            else:
+                model = self._source_model(teacher.source or self.inspector.recipe.model)
+                self.task.check_model(model)
+            model.requires_grad_(False)
+            return model.eval()
+
+        return load
+
+    def load(self, folder: Path) -> PreTrainedModel:
+        """Return the model saved in ``folder``, its parameters in fresh memory."""
+        from pipeline.models import load_model
+
+        return load_model(folder, self.task.auto_model)
+
+    def _take_first_model(self) -> PreTrainedModel:
+        model, self._first_model = self._first_model, None
+        return self._source_model(self.inspector.recipe.model) if model is None else model
+
+    def _source_model(self, source: ModelSource) -> PreTrainedModel:
+        from pipeline.models import source_model
+
+        seed = derive_seed(self.inspector.recipe.seed, MODEL_SEED)
+        return source_model(self.inspector.identities.pin_model(source), self.task, seed)
+
+    def _model_dir(self, stage: str) -> Path:
+        return self.inspector.run[stage].model_dir
