@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.training.schedules import cubic_sparsity
+
 
 def check_span(begin: int | float, end: int | float) -> None:
     """Raise ``ValueError`` when ``prune_end`` comes before ``prune_begin``, where that shows without the step count."""
@@ -20,11 +22,7 @@ class Span:
 
     def progress(self, step: int) -> float:
         """Return the cubic schedule at ``step``: 0 up to ``begin``, 1 from ``end`` on, ``1 - (1 - p)³`` between."""
-        if step >= self.end:
-            return 1.0
-        if step <= self.begin:
-            return 0.0
-        return 1.0 - ((self.end - step) / (self.end - self.begin)) ** 3
+        return cubic_sparsity(step, start=self.begin, end=self.end, final=1.0)
 
 
 def resolve_span(begin: int | float, end: int | float, num_steps: int) -> Span:

@@ -23,7 +23,7 @@ class Distill:
     def run(self, context: StageContext) -> StageResult:
         """Return the model trained; raises ``RecipeError`` when there is no teacher to learn from."""
         from pipeline.training.loop import train
-        from stages.distill.objective import distillation
+        from stages.distill.teaching import distillation
 
         model = context.load_model()
         training = train(

@@ -10,7 +10,7 @@ from stages.prune_ffn.config import PruneFfnConfig
 
 
 class PruneFfn:
-    """Decide while training which FFN channels go, and cut them out."""
+    """Decide while training which FFN channels go, and cut them out of both layers: linked input shrinking."""
 
     Config: ClassVar[type[StageConfig]] = PruneFfnConfig
     version: ClassVar[int] = 1
@@ -22,4 +22,12 @@ class PruneFfn:
 
     def run(self, context: StageContext) -> StageResult:
         """Return the condensed model, its keep plan, and the importances of every round."""
-        raise NotImplementedError
+        from stages.prune_ffn.pruners import build_pruner
+        from stages.pruning import prune
+
+        plan = context.parent_keep_plan
+        return prune(
+            context,
+            "channels",
+            lambda model, groups, span, num_steps: build_pruner(model, groups, context.config, span, plan),
+        )

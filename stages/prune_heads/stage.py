@@ -22,4 +22,11 @@ class PruneHeads:
 
     def run(self, context: StageContext) -> StageResult:
         """Return the condensed model, its keep plan, and the scores with their history."""
-        raise NotImplementedError
+        from stages.prune_heads.pruners import build_pruner
+        from stages.pruning import prune
+
+        return prune(
+            context,
+            "heads",
+            lambda model, groups, span, num_steps: build_pruner(model, groups, context.config, span, num_steps),
+        )

@@ -1,0 +1,126 @@
+"""The distillation loss: the task's own, the teacher's logits, and the teacher's hidden states over real tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stages.distill.config import DistillWeights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipeline.tasks.task import Task
+
+
+class Distillation:
+    """An ``Objective``: ``task_weight · task loss + logits_weight · T² · KL(teacher ‖ student) + hidden_weight · MSE``.
+
+    The teacher's forward pass runs in evaluation mode, without gradients and under the student's autocast. Hidden
+    states are the outputs of the transformer layers; they are asked for only when they have a weight.
+    """
+
+    def __init__(self, teacher: PreTrainedModel, weights: DistillWeights, task: Task) -> None:
+        self._teacher = teacher.requires_grad_(False).eval()
+        self._weights = weights
+        self._task = task
+
+    def __call__(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its unweighted parts."""
+        weights, wants_hidden = self._weights, self._weights.hidden_weight > 0
+        outputs = model(**batch, output_hidden_states=wants_hidden)
+        taught = self._teach(batch, wants_hidden)
+        loss: Tensor = weights.task_weight * outputs.loss
+        parts: dict[str, Tensor] = {"task_loss": outputs.loss.detach()}
+        if weights.logits_weight > 0:
+            logits = self._logits_loss(outputs, taught)
+            loss = loss + weights.logits_weight * logits
+            parts["logits_loss"] = logits.detach()
+        if wants_hidden:
+            mask = self._task.token_mask(batch)
+            mine, theirs = layer_outputs(outputs), layer_outputs(taught)
+            hidden = hidden_loss(mine, theirs, mask, deeper=weights.hidden_map == "min_deeper")
+            loss = loss + weights.hidden_weight * hidden
+            parts["hidden_loss"] = hidden.detach()
+        return loss, parts
+
+    def _teach(self, batch: dict[str, Tensor], wants_hidden: bool) -> Any:
+        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        device = next(iter(inputs.values())).device
+        if self._teacher.device != device:
+            self._teacher.to(device)
+        with torch.no_grad():
+            return self._teacher(**inputs, output_hidden_states=wants_hidden)
+
+    def _logits_loss(self, outputs: Any, taught: Any) -> Tensor:
+        pairs = list(zip(self._task.logits(outputs), self._task.logits(taught), strict=True))
+        if self._task.is_regression():
+            losses = [F.mse_loss(mine.float(), theirs.float()) for mine, theirs in pairs]
+        else:
+            losses = [logits_kl(mine, theirs, self._weights.temperature) for mine, theirs in pairs]
+        return torch.stack(losses).mean()
+
+
+def logits_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return ``T² · KL(softmax(teacher / T) ‖ softmax(student / T))``, the mean over rows of ``(..., classes)``."""
+    mine = F.log_softmax(student.float().flatten(0, -2) / temperature, dim=-1)
+    theirs = F.log_softmax(teacher.float().flatten(0, -2) / temperature, dim=-1)
+    return temperature**2 * F.kl_div(mine, theirs, reduction="batchmean", log_target=True)
+
+
+def layer_outputs(outputs: Any) -> tuple[Tensor, ...]:
+    """Return what each transformer layer put out, ``(rows, tokens, width)`` each, without the embeddings."""
+    return tuple(outputs.hidden_states[1:])
+
+
+def hidden_loss(
+    student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor | None, *, deeper: bool = False
+) -> Tensor:
+    """Return the squared error to the teacher's layers, the mean over real tokens and width, summed over layers.
+
+    Student layer ``i`` is compared with teacher layer ``i``, or when ``deeper`` with that of the teacher's layers
+    ``j ≥ i`` to which it is nearest on this batch. Unlike NNI, which counts padding, ``mask``, ``(rows, tokens)``,
+    says which tokens count; None: all.
+    """
+    total = torch.zeros((), device=student[0].device)
+    for index, mine in enumerate(student):
+        theirs = teacher[_nearest(mine, teacher, mask, index)] if deeper else teacher[index]
+        total = total + _squared_error(mine, theirs, mask)
+    return total
+
+
+def _nearest(mine: Tensor, teacher: Sequence[Tensor], mask: Tensor | None, first: int) -> int:
+    """Return the teacher's layer, from ``first`` on, with the least squared error; no gradient passes the choice."""
+    with torch.no_grad():
+        errors = torch.stack([_squared_error(mine, theirs, mask) for theirs in teacher[first:]])
+    return first + int(errors.argmin())
+
+
+def _squared_error(mine: Tensor, theirs: Tensor, mask: Tensor | None) -> Tensor:
+    error = (mine.float() - theirs.float()).square()
+    if mask is None:
+        return error.mean()
+    return (error.mean(dim=-1) * mask).sum() / mask.sum()
+
+
+def check_teacher(student: PreTrainedModel, teacher: PreTrainedModel, weights: DistillWeights) -> None:
+    """Raise ``ValueError`` when the teacher's labels, width or depth do not fit what ``weights`` compares."""
+    if weights.logits_weight > 0 and teacher.config.num_labels != student.config.num_labels:
+        raise ValueError(
+            f"teacher: must have the student's {student.config.num_labels} labels, got {teacher.config.num_labels}"
+        )
+    if weights.hidden_weight == 0:
+        return
+    mend = "set hidden_weight: 0, or name another teacher"
+    wide, narrow = teacher.config.hidden_size, student.config.hidden_size
+    if wide != narrow:
+        raise ValueError(f"teacher: must have the student's hidden size of {narrow}, got {wide}; {mend}")
+    theirs, mine = teacher.config.num_hidden_layers, student.config.num_hidden_layers
+    if weights.hidden_map == "same" and theirs != mine:
+        raise ValueError(f"teacher: must have the student's {mine} layers for hidden_map same, got {theirs}; {mend}")
+    if theirs < mine:
+        raise ValueError(f"teacher: must have at least the student's {mine} layers, got {theirs}; {mend}")

@@ -1,0 +1,27 @@
+"""Learning from the teacher: finds it, checks that it fits, and returns the loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import RecipeError
+from pipeline.training.loop import Objective
+from stages.distill.objective import Distillation, check_teacher
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipeline.stage import StageContext
+    from stages.distill.config import DistillWeights
+
+
+def distillation(context: StageContext, student: PreTrainedModel, weights: DistillWeights) -> Objective:
+    """Return the distillation loss; raises ``RecipeError`` when there is no teacher, or one that does not fit."""
+    teacher = context.load_teacher()
+    if teacher is None:
+        raise RecipeError(f"stages.{context.name}.teacher: there is none; name one, or put a finetune stage before")
+    try:
+        check_teacher(student, teacher, weights)
+    except ValueError as error:
+        raise RecipeError(f"stages.{context.name}.{error}") from None
+    return Distillation(teacher, weights, context.task)

@@ -1,0 +1,61 @@
+"""The pruner of heads that a recipe asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from pipeline.surgery.groups import PruningGroup
+from stages.prune_heads.config import PruneHeadsConfig
+from stages.prune_heads.movement import MovementPruner, MovementSettings
+from stages.ranking import global_counts, share_count
+from stages.schedules import Rounds, Span
+from stages.unit_pruner import Importances, UnitPruner
+from stages.weight_norm import WeightNorm
+
+
+def build_pruner(
+    model: nn.Module, groups: Sequence[PruningGroup], config: PruneHeadsConfig, span: Span, num_steps: int
+) -> MovementPruner | UnitPruner:
+    """Return the pruner of ``config``; raises ``ValueError`` for settings that do not fit the model's heads."""
+    heads = [group for group in groups if group.kind == "heads"]
+    _check_budget(heads, config)
+    if config.criterion == "l1":
+        return _weight_pruner(model, heads, config, span)
+    settings = MovementSettings(
+        granularity=config.granularity,
+        block_size=config.block_size,
+        sparsity=config.sparsity,
+        threshold=config.threshold,
+        regular_scale=config.regular_scale,
+        score_learning_rate=config.score_learning_rate,
+        min_heads_per_layer=config.min_heads_per_layer,
+    )
+    return MovementPruner(model, heads, settings, span=span, num_steps=num_steps)
+
+
+def _weight_pruner(model: nn.Module, heads: Sequence[PruningGroup], config: PruneHeadsConfig, span: Span) -> UnitPruner:
+    """Return the baseline: at every step of the span the heads of least weight that the cubic schedule lets go."""
+    most = _most_removed(heads, config)
+    num_removed = share_count(sum(group.num_units for group in heads), config.sparsity or 0.0)
+
+    def counts(importances: Importances, progress: float) -> Mapping[str, int]:
+        return global_counts(importances, round(progress * num_removed), most)
+
+    rounds = Rounds(span, max(1, span.end - span.begin))
+    return UnitPruner(model, heads, scorer=WeightNorm(model, heads), counts=counts, rounds=rounds)
+
+
+def _most_removed(heads: Sequence[PruningGroup], config: PruneHeadsConfig) -> dict[str, int]:
+    """Return how many heads of each layer may go."""
+    return {group.name: max(0, group.num_units - config.min_heads_per_layer) for group in heads}
+
+
+def _check_budget(heads: Sequence[PruningGroup], config: PruneHeadsConfig) -> None:
+    num_heads, removable = sum(group.num_units for group in heads), sum(_most_removed(heads, config).values())
+    if config.sparsity is not None and share_count(num_heads, config.sparsity) > removable:
+        raise ValueError(
+            f"sparsity: must be at most {removable / num_heads:.4g} to leave every layer min_heads_per_layer "
+            f"({config.min_heads_per_layer}), got {config.sparsity}"
+        )

@@ -1,0 +1,93 @@
+"""What the pruning stages share: train with a pruner, measure, cut what it decided, measure again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
+
+from pipeline.errors import CompressionError, RecipeError
+from pipeline.stage import StageContext, StageResult
+from pipeline.surgery.equality import condense_checked
+from pipeline.surgery.groups import Kind, PruningGroup, dissect
+from pipeline.training.evaluation import evaluate
+from pipeline.training.loop import num_steps, task_objective, train
+from pipeline.training.pruner import Pruner
+from stages.distill.teaching import distillation
+from stages.schedules import Span, resolve_span
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+CHECKED_ROWS = 16
+"""Rows of the training split on which the condensed model is compared with the masked one."""
+
+
+class UnitsPruner(Pruner, Protocol):
+    """A pruner of whole units that can show what it went by."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return scores and their history, to be kept with the model."""
+
+
+Build = Callable[["PreTrainedModel", tuple[PruningGroup, ...], Span, int], UnitsPruner]
+"""From a model, all its groups, the span and the steps of the stage to its pruner; ``ValueError`` if they don't fit."""
+
+
+def prune(context: StageContext, kind: Kind, build: Build) -> StageResult:
+    """Train the parent's model with the pruner that ``build`` returns, and cut out the units of ``kind`` it lets go.
+
+    Raises ``RecipeError`` for settings that do not fit the model, ``CompressionError`` when nothing is left to prune.
+    """
+    for name in context.config.ignored():
+        value = getattr(context.config, name)
+        logger.warning("stages.%s.%s: %s has no effect beside the stage's other settings", context.name, name, value)
+    model = context.load_model()
+    groups = dissect(model)
+    if not any(group.num_units for group in groups if group.kind == kind):
+        raise CompressionError(f"stages.{context.name}: the model has no {kind} left to prune; take the stage out")
+    total = num_steps(context.config, context.task)
+    try:
+        span = resolve_span(context.config.prune_begin, context.config.prune_end, total)
+        pruner = build(model, groups, span, total)
+    except ValueError as error:
+        raise RecipeError(f"stages.{context.name}.{error}") from None
+    weights = context.config.distill
+    training = train(
+        model,
+        task=context.task,
+        config=context.config,
+        objective=task_objective if weights is None else distillation(context, model, weights),
+        pruner=pruner,
+        seed=context.seed,
+        work_dir=context.work_dir,
+        log=context.log,
+        name=context.name,
+    )
+    details = {**training.details(), "prune_begin_step": span.begin, "prune_end_step": span.end}
+    return cut(context, model, pruner, details)
+
+
+def cut(
+    context: StageContext, model: PreTrainedModel, pruner: UnitsPruner, details: Mapping[str, object]
+) -> StageResult:
+    """Take the pruner's decision, condense the model, and check it on real rows against the masked one.
+
+    Before the cut the model is as it was trained, with all its masks, those of single blocks in heads that stay, too.
+    Raises ``CompressionError`` when the condensed model computes something else than the model with units masked.
+    """
+    before = evaluate(model, context.task)
+    plan = pruner.finish()
+    assert plan is not None, "a pruner of units says which units stay"
+    rows = range(min(CHECKED_ROWS, len(context.task.train)))
+    condensed = condense_checked(model, plan, context.task.train.batch(rows))
+    after = evaluate(condensed, context.task)
+    kept, total = (sum(numbers) for numbers in zip(*((len(g.units), g.of) for g in plan.values()), strict=True))
+    logger.info("%s: %d of %d units stay", context.name, kept, total)
+    metrics = {f"before_cut/{name}": value for name, value in before.items()}
+    metrics |= {f"after_cut/{name}": value for name, value in after.items()}
+    return StageResult(condensed, plan, metrics, pruner.tensors(), details)
