@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pipeline.recipe.training import StageConfig
-
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from pipeline.recipe.training import StageConfig
     from pipeline.surgery.keep_plan import KeepPlan
     from pipeline.tasks.task import Task
     from pipeline.training.metrics_log import MetricsLog
