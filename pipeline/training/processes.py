@@ -1,0 +1,63 @@
+"""The device and the processes that accelerate finds, and the few things they do together."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather, reduce
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+class Processes:
+    """This process among those that ``accelerate launch`` started; one alone if it was not used.
+
+    Unlike an ``Accelerator`` it does not carry a precision: an ``Accelerator`` allows one per Python process, where
+    every stage chooses its own, and writes its autocast into the model, where an evaluation between steps would find
+    it.
+    """
+
+    def __init__(self) -> None:
+        state = PartialState()
+        self.device: torch.device = state.device
+        self.count: int = state.num_processes
+        self.index: int = state.process_index
+        self.is_main: bool = state.is_main_process
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the model that averages its gradients over all processes: the model itself where there is one."""
+        if self.count == 1:
+            return model
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
+
+    def reduces(self, model: nn.Module, *, now: bool) -> AbstractContextManager[None]:
+        """Return a context whose backward pass reduces the gradients ``now``, or only adds them up locally."""
+        if isinstance(model, DistributedDataParallel) and not now:
+            return model.no_sync()
+        return nullcontext()
+
+    def largest(self, value: int) -> int:
+        """Return the largest ``value`` that any process brings."""
+        if self.count == 1:
+            return value
+        return int(reduce(torch.tensor(value, device=self.device), reduction="max").item())
+
+    def stacked(self, tensor: Tensor) -> Tensor:
+        """Return every process's ``tensor``, ``(processes, *shape)``, on the CPU."""
+        if self.count == 1:
+            return tensor.unsqueeze(0)
+        gathered: Tensor = gather(tensor.unsqueeze(0).to(self.device)).cpu()
+        return gathered
+
+    def from_main(self, value: str) -> str:
+        """Return the main process's ``value``."""
+        values = [value]
+        broadcast_object_list(values)
+        return values[0]
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        PartialState().wait_for_everyone()
