@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline import interruption
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -57,7 +59,7 @@ def measure_latency(
 
     Round ``r`` runs batch ``r % len(batches)``; who goes first changes every round. Models that are done sooner than
     ``min_seconds`` in all run more rounds; past ``max_seconds`` no further round starts, so that a large model on a
-    small machine has fewer: ``len(latency.rounds_ms)`` tells.
+    small machine has fewer: ``len(latency.rounds_ms)`` tells. Raises ``Interrupted`` between two rounds.
     """
     if not batches or rounds < 1:
         raise ValueError(f"needs at least one batch and one round, got {len(batches)} and {rounds}")
@@ -69,6 +71,7 @@ def measure_latency(
                 _forward_ms(model, inputs[name][done % len(batches)])
         begin = time.perf_counter()
         for done in range(max(rounds, MAX_ROUNDS)):
+            interruption.check()
             for name in reversed(inputs) if done % 2 else inputs:
                 times[name].append(_forward_ms(models[name], inputs[name][done % len(batches)]))
             spent = time.perf_counter() - begin

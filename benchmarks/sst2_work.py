@@ -1,0 +1,42 @@
+"""The SST-2-20k work: all-MiniLM-L6-v2 with a new two-way head, on the first 20,000 rows of a split of SST-2."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EPOCHS = {"finetune": 3, "prune_heads": 4, "recover_heads": 3, "prune_ffn": 3, "recover_ffn": 3}
+FILES = {"train": "train_20k.jsonl", "validation": "validation.jsonl", "heldout": "heldout.jsonl"}
+
+
+def sst2_recipe(data: Path, model: Path) -> dict[str, Any]:
+    """Return the work as a recipe: the shipped one, with this model, these rows, and the work's epochs."""
+    for path in (model, *(data / name for name in FILES.values())):
+        if not path.exists():
+            raise SystemExit(f"{path}: no such file or folder; --data must hold {', '.join(FILES.values())}")
+    return {
+        "extends": "minilm-sst2",
+        "name": "sst2-20k-minilm",
+        "seed": 42,
+        "model": str(model),
+        "task": {
+            "dataset": {"path": "json", "data_files": {split: str(data / name) for split, name in FILES.items()}},
+            "text": "sentence",
+            "label": "label",
+            "train": "train",
+            "validation": ["validation", "heldout"],
+            "metric": "accuracy",
+            "max_length": 128,
+        },
+        "training": {"batch_size": 32, "learning_rate": 3e-5, "schedule": "linear"},
+        "stages": {name: {"epochs": epochs} for name, epochs in EPOCHS.items()},
+    }
+
+
+def add_work_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every benchmark on this work asks for."""
+    parser.add_argument("--data", type=Path, required=True, help="folder with " + ", ".join(FILES.values()))
+    parser.add_argument("--model", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="PATH=VALUE")
+    parser.add_argument("--record", action="store_true", help="append the result to RESULTS.md")

@@ -1,0 +1,55 @@
+import importlib
+import json
+
+import pytest
+
+QUICK = ["--set", "training.mixed_precision=no", "--set", "training.batch_size=4"]
+
+
+def run_script(name, data, model, *arguments):
+    importlib.import_module(name).main(["--data", str(data), "--model", str(model), *QUICK, *arguments])
+
+
+def test_the_bare_loop_counts_the_rows_of_its_timed_steps(data, model, capsys):
+    run_script("bare_loop", data, model, "--steps", "3", "--warmup", "1", "--pool", "2")
+    measured = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert measured["steps"] == 3
+    assert measured["batch_size"] == 4
+    assert measured["rows_per_second"] > 0
+    assert measured["optimizer"] == "AdamW"
+
+
+def test_the_bare_loop_trains(data, model):
+    bare_loop = importlib.import_module("bare_loop")
+    sst2_work = importlib.import_module("sst2_work")
+    recipe = bare_loop.load_recipe(sst2_work.sst2_recipe(data, model), stages=bare_loop.STAGES)
+    task = bare_loop.build_task(recipe.task, model=recipe.model, processor_dir=None, seed=0)
+    trained = bare_loop.source_model(recipe.model, task, 0)
+    before = {name: value.clone() for name, value in trained.named_parameters()}
+    clock = bare_loop.timed_bare_loop(trained, task.train, [[0, 1], [2, 3], [4, 5]])
+    assert len(clock.step_seconds()) == 2
+    assert not trained._forward_pre_hooks
+    assert any(not value.equal(before[name]) for name, value in trained.named_parameters())
+
+
+def test_speed_prints_every_ratio_that_is_asked_for(data, model, capsys):
+    short = ["--steps", "8", "--rounds", "1", "--save-steps", "4", "--latency-rounds", "2"]
+    run_script("speed", data, model, *short, "--set", "training.length_pool=3")
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    labels = [row[0].removeprefix("| ") for row in rows]
+    for label in (
+        "padding, pool of 3",
+        "throughput over a bare loop, same batches, fused AdamW",
+        "prune_heads step over dense finetune step",
+        "distill step over dense finetune step",
+        "prune_ffn step over dense finetune step",
+    ):
+        assert label in labels
+    assert sum(label.startswith("speed-up over MAC ratio, batch 32") for label in labels) == 3
+    assert any("saves, as often as allowed" in label for label in labels)
+
+
+def test_the_work_names_a_missing_file(tmp_path, model):
+    sst2_work = importlib.import_module("sst2_work")
+    with pytest.raises(SystemExit, match=r"train_20k\.jsonl: no such file"):
+        sst2_work.sst2_recipe(tmp_path, model)
