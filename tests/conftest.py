@@ -1,0 +1,91 @@
+"""Tiny models of every family, for any test; torch and transformers are imported only when one is asked for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+TEXT = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 24,
+    "max_position_embeddings": 32,
+}
+IMAGE = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 24,
+    "image_size": 8,
+    "patch_size": 4,
+}
+SIZES: dict[str, dict[str, Any]] = {
+    "bert": TEXT,
+    "roberta": TEXT,
+    "electra": {**TEXT, "embedding_size": 8},
+    "distilbert": {
+        "vocab_size": 50,
+        "dim": 16,
+        "n_layers": 2,
+        "n_heads": 4,
+        "hidden_dim": 24,
+        "max_position_embeddings": 32,
+    },
+    "vit": IMAGE,
+    "deit": IMAGE,
+}
+
+
+@pytest.fixture(params=list(SIZES))
+def family(request: pytest.FixtureRequest) -> str:
+    """The model type of each supported family in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def tiny_sizes() -> Callable[..., dict[str, Any]]:
+    """A function from model type to the config fields of a tiny model."""
+    return lambda model_type: dict(SIZES[model_type])
+
+
+@pytest.fixture
+def tiny_model() -> Callable[..., Any]:
+    """A function from model type, and maybe head class and config fields, to a model with loud random weights."""
+
+    def build(model_type: str, head: str | None = None, *, seed: int = 0, **fields: Any) -> Any:
+        import torch
+        import transformers
+
+        attention = fields.pop("attn_implementation", "sdpa")
+        config = transformers.AutoConfig.for_model(model_type, **{**SIZES[model_type], "num_labels": 3, **fields})
+        config._attn_implementation = attention
+        mapping = transformers.CONFIG_MAPPING[model_type].__name__.removesuffix("Config")
+        suffix = head or (
+            "ForImageClassification" if "image_size" in SIZES[model_type] else "ForSequenceClassification"
+        )
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            model = getattr(transformers, f"{mapping}{suffix}")(config).eval()
+            for parameter in model.parameters():
+                parameter.normal_(std=0.3)
+        return model
+
+    return build
+
+
+@pytest.fixture
+def tiny_batch() -> Callable[..., dict[str, Any]]:
+    """A function from model type to inputs of two rows, the second one padded where it is text."""
+
+    def build(model_type: str) -> dict[str, Any]:
+        import torch
+
+        generator = torch.Generator().manual_seed(1)
+        if "image_size" in SIZES[model_type]:
+            return {"pixel_values": torch.randn(2, 3, 8, 8, generator=generator)}
+        mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
+        return {"input_ids": torch.randint(5, 50, (2, 7), generator=generator), "attention_mask": mask}
+
+    return build
