@@ -30,3 +30,22 @@ def find_recipe(source: str | Path, folder: Path | None = None) -> Path:
         raise RecipeError(f"{path}: a recipe must be a file, got a folder{hint}")
     near = did_you_mean(source, list(shipped))
     raise RecipeError(f"{path}: no such recipe{near}; give a YAML file or a shipped one: {', '.join(shipped)}")
+
+
+def shipped_recipe(name: str) -> Path:
+    """Return the file of a shipped recipe; raises ``RecipeError`` listing them for any other name."""
+    shipped = shipped_recipes()
+    if name not in shipped:
+        raise RecipeError(f"{name}: no such recipe{did_you_mean(name, list(shipped))}; shipped: {', '.join(shipped)}")
+    return shipped[name]
+
+
+def summary(path: Path) -> str:
+    """Return the sentence that a shipped recipe's comment begins with."""
+    lines = path.read_text("utf-8").splitlines()
+    comment = [line.removeprefix("#").strip() for line in lines[: _first_key(lines)]]
+    return " ".join(comment)
+
+
+def _first_key(lines: list[str]) -> int:
+    return next(index for index, line in enumerate(lines) if not line.startswith("#"))

@@ -15,24 +15,29 @@ if TYPE_CHECKING:
     from pipeline.runner import Plan, RunStatus, StagePlan
 
 WIDTH = 118
-INDENT = "    "
 
 
 def value_lines(recipe: Recipe) -> list[str]:
-    """Return every resolved value, a block for the run and one for each stage, grouped by where values came from."""
-    blocks: dict[str, dict[str, list[str]]] = {}
+    """Return every resolved value, a block for the run and one for each stage.
+
+    In a block a line for each place values came from, with the number of the line before the values written on it.
+    """
+    blocks: dict[str, dict[str, dict[str, list[str]]]] = {}
     for path, value, origin in recipe.values():
         block, field = _block(path)
         if block != "training":
-            blocks.setdefault(block, {}).setdefault(origin, []).append(f"{field}={_value(value)}")
+            source, line = _source_and_line(origin)
+            lines_of = blocks.setdefault(block, {}).setdefault(source, {})
+            lines_of.setdefault(line, []).append(f"{field}={_value(value)}")
     uses = {stage.name: stage.uses for stage in recipe.stages}
     lines: list[str] = []
-    for block, origins in blocks.items():
-        title = block if uses.get(block, block) == block else f"{block} ({uses[block]})"
-        lines.append(title)
-        width = max(map(len, origins))
-        for origin in sorted(origins, key=_by_distance):
-            lines += _wrapped(f"  {origin:{width}}  ", origins[origin])
+    for block, sources in blocks.items():
+        lines.append(block if uses.get(block, block) == block else f"{block} ({uses[block]})")
+        width = max(map(len, sources))
+        for source in sorted(sources, key=_by_distance):
+            by_line = sorted(sources[source].items(), key=lambda item: int(item[0] or 0))
+            texts = [f"{line}: {', '.join(values)}" if line else ", ".join(values) for line, values in by_line]
+            lines += _wrapped(f"  {source:{width}}  ", "; ".join(texts))
     return lines
 
 
@@ -95,16 +100,22 @@ def _block(path: str) -> tuple[str, str]:
     return ("training", rest) if head == "training" else ("run", path)
 
 
-def _by_distance(origin: str) -> tuple[int, str, int]:
-    """Sort what was said for just this stage first, then what it inherits, then defaults."""
-    rank = 2 if origin == "default" else int(origin.startswith("training"))
+def _source_and_line(origin: str) -> tuple[str, str]:
+    """Return ``training (recipe.yaml:14)`` as ``training (recipe.yaml)`` and ``14``."""
     source, _, line = origin.rstrip(")").rpartition(":")
-    return rank, source, int(line) if line.isdecimal() else 0
+    if not line.isdecimal():
+        return origin, ""
+    return (f"{source})" if origin.endswith(")") else source), line
 
 
-def _wrapped(head: str, values: list[str]) -> list[str]:
+def _by_distance(source: str) -> tuple[int, str]:
+    """Sort what was said for just this stage first, then what it inherits, then defaults."""
+    return 2 if source == "default" else int(source.startswith("training")), source
+
+
+def _wrapped(head: str, text: str) -> list[str]:
     return textwrap.wrap(
-        ", ".join(value.replace(" ", "\0") for value in values),
+        text,
         width=WIDTH,
         initial_indent=head,
         subsequent_indent=" " * len(head),
@@ -114,4 +125,6 @@ def _wrapped(head: str, values: list[str]) -> list[str]:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return shown(value).replace("'", "")

@@ -1,0 +1,106 @@
+"""What can be asked of pruneline from Python; the one place that joins the machine with the algorithms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.run import RECIPE, Artifact, Run
+from pipeline.errors import RecipeError
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.reporting.measurement import Measurement, find_target, measure
+from pipeline.runner import Plan, RunStatus, build_plan, describe_run, describe_runs, execute
+from stages import STAGES
+
+__all__ = ["STAGES", "evaluate", "execute", "plan", "read", "register_models", "run", "status"]
+
+RecipeLike = str | Path | Mapping[str, Any] | Recipe
+
+
+def read(recipe: RecipeLike, *, overrides: Sequence[str] = (), stages: Mapping[str, Any] = STAGES) -> Recipe:
+    """Return a recipe from a file, a shipped name, a mapping or a recipe, ``overrides`` being as for ``--set``."""
+    if isinstance(recipe, Recipe):
+        return load_recipe(recipe.document(), stages=stages, overrides=overrides) if overrides else recipe
+    return load_recipe(recipe, stages=stages, overrides=overrides)
+
+
+def plan(
+    recipe: RecipeLike,
+    *,
+    runs_dir: Path | str = "runs",
+    from_stage: str | None = None,
+    until: str | None = None,
+    overrides: Sequence[str] = (),
+    stages: Mapping[str, Any] = STAGES,
+) -> Plan:
+    """Return what would run, and why; nothing is written."""
+    resolved = read(recipe, overrides=overrides, stages=stages)
+    return build_plan(resolved, Path(runs_dir) / resolved.name, stages, from_stage, until)
+
+
+def run(
+    recipe: RecipeLike,
+    *,
+    runs_dir: Path | str = "runs",
+    from_stage: str | None = None,
+    until: str | None = None,
+    overrides: Sequence[str] = (),
+    stages: Mapping[str, Any] = STAGES,
+) -> Run:
+    """Bring every stage up to date, up to ``until``, and return the run; what is fresh is skipped.
+
+    ``from_stage`` and all after it are redone, on the artifacts before it. ``stages`` names the algorithms a recipe
+    may use: add to ``pipeline.api.STAGES`` for your own.
+    """
+    return execute(
+        plan(recipe, runs_dir=runs_dir, from_stage=from_stage, until=until, overrides=overrides, stages=stages)
+    )
+
+
+def status(
+    run: Path | str | None = None,
+    *,
+    runs_dir: Path | str = "runs",
+    verify: bool = False,
+    stages: Mapping[str, Any] = STAGES,
+) -> list[RunStatus]:
+    """Return the status of one run (a path, or a name below ``runs_dir``) or of all; ``verify`` reads every byte."""
+    if run is None:
+        return describe_runs(runs_dir, stages, verify=verify)
+    path = Path(run) if Path(run).is_dir() else Path(runs_dir) / run
+    if not path.is_dir():
+        known = ", ".join(found.name for found in describe_runs(runs_dir, stages)) or "none"
+        raise RecipeError(f"{run}: no such run; there are in {runs_dir}: {known}")
+    return [describe_run(path, stages, verify=verify)]
+
+
+def evaluate(
+    run_or_model: str | Path | Run | Artifact,
+    recipe: RecipeLike | None = None,
+    *,
+    runs_dir: Path | str = "runs",
+    overrides: Sequence[str] = (),
+    stages: Mapping[str, Any] = STAGES,
+) -> Measurement:
+    """Return the metrics, parameters, MACs and latency of a run's last stage, of ``RUN/STAGE``, or of a model.
+
+    The task is the recipe's; for a run, its own recipe's by default.
+    """
+    target = find_target(run_or_model, runs_dir)
+    if recipe is None and target.run is None:
+        raise RecipeError(f"--recipe: must be given for a model that is in no run, for its task, got {run_or_model}")
+    source: RecipeLike = recipe if recipe is not None else _own_recipe(target.run)
+    return measure(target, read(source, overrides=overrides, stages=stages), runs_dir=runs_dir, stages=stages)
+
+
+def register_models() -> None:
+    """Teach transformers' Auto classes the condensed classes, so that condensed folders load without a flag."""
+    from pipeline.models import register_models as register
+
+    register()
+
+
+def _own_recipe(run: Run | None) -> Path:
+    assert run is not None, "a target without a run needs a recipe"
+    return run.path / RECIPE
