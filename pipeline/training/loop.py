@@ -7,23 +7,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from pipeline import interruption
-from pipeline.training import precision, randomness, schedules
-from pipeline.training.batches import Batches
-from pipeline.training.evaluation import evaluate
+from pipeline.training import precision, randomness
+from pipeline.training.evaluations import Evaluations
 from pipeline.training.half_done import HalfDone
 from pipeline.training.job import Job, Objective, Training, num_steps, steps_per_epoch, task_objective
 from pipeline.training.metrics_log import MetricsLog
-from pipeline.training.optimizers import build_optimizer, set_learning_rate
 from pipeline.training.parts import BestWeights, LossScale, Moments, PrunerState, Randomness, Weights
 from pipeline.training.position import Position
 from pipeline.training.processes import Processes
 from pipeline.training.progress_bar import ProgressBar
 from pipeline.training.pruner import Pruner
 from pipeline.training.resume import Checkpoints
+from pipeline.training.stepper import Stepper
 from pipeline.training.window import Window
 
 if TYPE_CHECKING:
@@ -74,34 +70,25 @@ class Loop:
         self.device = self.processes.device
         precision.check_precision(config.mixed_precision, self.device)
         self.model = job.model.to(self.device)
-        self.optimizer = build_optimizer(self.model, config)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.mixed_precision == "fp16")
-        self.total = num_steps(config, job.task)
-        self.epoch = steps_per_epoch(config, job.task)
-        self.batches = Batches(
-            len(job.task.train),
-            batch_size=config.batch_size,
-            seed=job.seed,
-            lengths=job.task.train.lengths,
-            pool=config.length_pool,
-            process_index=self.processes.index,
-            num_processes=self.processes.count,
-        )
+        self.stepper = Stepper(job, self.processes)
+        self.total = self.stepper.total
         self.position = Position()
         self.window = Window(self.device)
         self.best = BestWeights(self.model)
+        self.log = job.log if self.processes.is_main else MetricsLog(job.log.path, writes=False)
+        self.evaluations = Evaluations(job, self.position, self.best, self.log)
         self.half_done = HalfDone(
             {
                 "weights": Weights(self.model),
-                "optimizer": Moments(self.optimizer, self.model),
+                "optimizer": Moments(self.stepper.optimizer, self.model),
                 "pruner": PrunerState(job.pruner),
                 "random": Randomness(self.processes),
-                "scale": LossScale(self.scaler),
+                "scale": LossScale(self.stepper.scaler),
                 "best": self.best,
             },
             self.position,
             self.window,
-            job.log,
+            self.log,
             checkpoints=Checkpoints(job.folder, save_seconds=config.save_seconds, save_share=config.save_share),
             processes=self.processes,
             identity=job.identity(self.processes.count),
@@ -119,7 +106,7 @@ class Loop:
             self.model.train()
             while self.position.step < self.total:
                 self._evaluate()
-                self._step(wrapped)
+                self.stepper.step(wrapped, self.position, self.window)
                 self._log(bar)
                 self._pause()
             self._evaluate()
@@ -143,69 +130,12 @@ class Loop:
         position, title = self.position, self.job.title
         position.mixed_precision = self.job.config.mixed_precision
         if position.mixed_precision == "auto":
-            batch = self._batch(self.batches.middling())
+            batch = self.stepper.batch(self.stepper.batches.middling())
             chosen, position.timed_ms = precision.choose(
                 self.model, lambda: self.job.objective(self.model, batch)[0], self.device
             )
             position.mixed_precision = self.processes.from_main(chosen)
             logger.info("%s: mixed_precision: %s (ms a step: %s)", title, position.mixed_precision, position.timed_ms)
-
-    def _batch(self, rows: list[int]) -> dict[str, Tensor]:
-        batch = self.job.task.train.batch(rows)
-        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-
-    def _step(self, wrapped: PreTrainedModel) -> None:
-        """Do one optimizer step: gradients, pruner, clipping, update, pruner."""
-        started = time.perf_counter()
-        step, config, pruner = self.position.step, self.job.config, self.job.pruner
-        lr = self._learning_rate(step)
-        set_learning_rate(self.optimizer, lr)
-        self._backward(wrapped, step)
-        self.scaler.unscale_(self.optimizer)
-        if self.scaler.is_enabled():
-            self._drop_overflow()
-        if pruner is not None:
-            pruner.before_optimizer_step(step)
-        if config.max_grad_norm is not None:
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.max_grad_norm)
-            self.window.add(step, {"grad_norm": norm})
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        if pruner is not None:
-            pruner.after_optimizer_step(step, lr)
-        self.window.count += 1
-        self.position.step += 1
-        self.position.step_seconds += time.perf_counter() - started
-
-    def _learning_rate(self, step: int) -> float:
-        config = self.job.config
-        factor = schedules.learning_rate(step, schedule=config.schedule, warmup=config.warmup, total=self.total)
-        return config.learning_rate * factor
-
-    def _backward(self, wrapped: PreTrainedModel, step: int) -> None:
-        """Add up the gradients of the step's batches; the loss is their mean, whatever rows the last one has."""
-        epoch, group = divmod(step, self.epoch)
-        accumulated = self.job.config.gradient_accumulation
-        indices = range(len(self.batches))[group * accumulated : (group + 1) * accumulated]
-        lengths = self.job.task.train.lengths
-        for index in indices:
-            rows = self.batches.rows(epoch, index)
-            batch = self._batch(rows)
-            with self.processes.reduces(wrapped, now=index == indices[-1]):
-                with precision.autocast(self.position.mixed_precision, self.device):
-                    loss, parts = self.job.objective(wrapped, batch)
-                torch.autograd.backward(self.scaler.scale(loss / len(indices)))
-            self.window.add(step, {"loss": loss, **parts}, share=1 / len(indices))
-            self.position.rows += len(rows)
-            self.position.tokens += 0 if lengths is None else int(lengths[rows].sum())
-
-    def _drop_overflow(self) -> None:
-        """Zero gradients that overflowed in fp16: the scaler skips the update, and the pruner sees no infinity."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
-            for gradient in gradients:
-                gradient.zero_()
 
     def _log(self, bar: ProgressBar) -> None:
         """Write a line each ``log_every`` steps; where that costs nothing, look for numbers gone bad at each step."""
@@ -216,33 +146,23 @@ class Loop:
         if is_due:
             means = self.window.means()
             own = {} if self.job.pruner is None else self.job.pruner.logs()
-            epoch = round(step / self.epoch, 4)
-            rate = self._learning_rate(step - 1)
-            self.job.log(step, epoch=epoch, **means, lr=rate, tokens=self.position.tokens, **own)
+            epoch = round(step / self.stepper.epoch, 4)
+            rate = self.stepper.learning_rate(step - 1)
+            self.log(step, epoch=epoch, **means, lr=rate, tokens=self.position.tokens, **own)
             self.window.clear()
             bar.loss(means["loss"])
         bar.step(step)
 
     def _evaluate(self) -> None:
-        """Score the model if that is due here and not done, log it, and keep the weights if they are the best."""
-        step, job = self.position.step, self.job
-        if self.position.evaluated == step or not job.evaluation_due(step):
+        """Score the model if that is due; what was trained is saved if a signal stops the evaluation."""
+        if not self.evaluations.is_due():
             return
-        splits = job.task.validation if job.task.select is None else {"select": job.task.select}
         try:
-            with randomness.preserved():
-                scores = evaluate(self.model, job.task, splits=splits, device=self.device)
+            self.evaluations.evaluate(self.device)
         except interruption.Interrupted:
             if self.processes.count == 1 and not self.half_done.is_saved():
                 self._save()
             raise
-        job.log(step, epoch=round(step / self.epoch, 4), **scores)
-        self.position.evaluated = step
-        if job.keeps_best:
-            value = scores[f"select/{job.task.main_metric()}"]
-            if self.position.best_value is None or value > self.position.best_value:
-                self.position.best_step, self.position.best_value = step, value
-                self.best.keep()
         self._pause()
 
     def _pause(self) -> None:

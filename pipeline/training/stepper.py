@@ -1,0 +1,102 @@
+"""One optimizer step: which batches it sees, and what happens in which order."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline.training import precision, schedules
+from pipeline.training.batches import Batches
+from pipeline.training.job import Job, num_steps, steps_per_epoch
+from pipeline.training.optimizers import build_optimizer, set_learning_rate
+from pipeline.training.position import Position
+from pipeline.training.processes import Processes
+from pipeline.training.window import Window
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Stepper:
+    """The optimizer with all that a step needs; what it learns of the step goes to a position and a window."""
+
+    def __init__(self, job: Job, processes: Processes) -> None:
+        config, train = job.config, job.task.train
+        self.job = job
+        self.processes = processes
+        self.device = processes.device
+        self.optimizer = build_optimizer(job.model, config)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.mixed_precision == "fp16")
+        self.total = num_steps(config, job.task)
+        self.epoch = steps_per_epoch(config, job.task)
+        self.batches = Batches(
+            len(train),
+            batch_size=config.batch_size,
+            seed=job.seed,
+            lengths=train.lengths,
+            pool=config.length_pool,
+            process_index=processes.index,
+            num_processes=processes.count,
+        )
+
+    def batch(self, rows: list[int]) -> dict[str, Tensor]:
+        """Return the training split's ``rows`` on the device."""
+        batch = self.job.task.train.batch(rows)
+        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+
+    def step(self, wrapped: PreTrainedModel, position: Position, window: Window) -> None:
+        """Do one optimizer step: gradients, pruner, clipping, update, pruner."""
+        started = time.perf_counter()
+        step, config, pruner = position.step, self.job.config, self.job.pruner
+        lr = self.learning_rate(step)
+        set_learning_rate(self.optimizer, lr)
+        self._backward(wrapped, position, window)
+        self.scaler.unscale_(self.optimizer)
+        if self.scaler.is_enabled():
+            self._drop_overflow()
+        if pruner is not None:
+            pruner.before_optimizer_step(step)
+        if config.max_grad_norm is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self.job.model.parameters(), config.max_grad_norm)
+            window.add(step, {"grad_norm": norm})
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if pruner is not None:
+            pruner.after_optimizer_step(step, lr)
+        window.count += 1
+        position.step += 1
+        position.step_seconds += time.perf_counter() - started
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of ``step``, counted from 0."""
+        config = self.job.config
+        factor = schedules.learning_rate(step, schedule=config.schedule, warmup=config.warmup, total=self.total)
+        return config.learning_rate * factor
+
+    def _backward(self, wrapped: PreTrainedModel, position: Position, window: Window) -> None:
+        """Add up the gradients of the step's batches; the loss is their mean, whatever rows the last one has."""
+        epoch, group = divmod(position.step, self.epoch)
+        accumulated = self.job.config.gradient_accumulation
+        indices = range(len(self.batches))[group * accumulated : (group + 1) * accumulated]
+        lengths = self.job.task.train.lengths
+        for index in indices:
+            rows = self.batches.rows(epoch, index)
+            batch = self.batch(rows)
+            with self.processes.reduces(wrapped, now=index == indices[-1]):
+                with precision.autocast(position.mixed_precision, self.device):
+                    loss, parts = self.job.objective(wrapped, batch)
+                torch.autograd.backward(self.scaler.scale(loss / len(indices)))
+            window.add(position.step, {"loss": loss, **parts}, share=1 / len(indices))
+            position.rows += len(rows)
+            position.tokens += 0 if lengths is None else int(lengths[rows].sum())
+
+    def _drop_overflow(self) -> None:
+        """Zero gradients that overflowed in fp16: the scaler skips the update, and the pruner sees no infinity."""
+        gradients = [p.grad for p in self.job.model.parameters() if p.grad is not None]
+        if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            for gradient in gradients:
+                gradient.zero_()
