@@ -104,9 +104,14 @@ def _read_parquet(path: Path) -> pa.Table:
     import pyarrow.parquet as parquet  # type: ignore[import-untyped]
 
     try:
-        return parquet.read_table(path)
+        table = parquet.read_table(path)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: not a Parquet file: {error}") from error
+    for index, column in enumerate(table.columns):
+        if pa.types.is_dictionary(column.type):
+            # What pandas writes for a categorical column.
+            table = table.set_column(index, table.column_names[index], column.cast(column.type.value_type))
+    return table
 
 
 def _read_text(path: Path) -> str:
@@ -120,7 +125,9 @@ def _to_table(path: Path, columns: Columns) -> pa.Table:
     for name, values in columns.items():
         try:
             arrays[name] = pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        except UnicodeEncodeError as error:
+            raise DataError(f"{path}: column {name} holds half a surrogate pair, which no text can: {error}") from error
+        except (ValueError, TypeError, OverflowError) as error:
             kinds = ", ".join(sorted({type(value).__name__ for value in values}))
             raise DataError(f"{path}: column {name} mixes kinds of values ({kinds}); use one kind") from error
     return pa.table(arrays)

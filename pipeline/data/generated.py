@@ -45,7 +45,7 @@ def grammar(rows: int = 2000, seed: int = 0) -> Mapping[str, Dataset]:
     """Return ``rows`` sentences for ``train`` and a quarter as many for ``validation``, none of them in both.
 
     Columns: ``text``; ``label`` (negative, positive), its sentiment; ``score`` in [-1.5, 1.5], the same graded;
-    ``other``, a second sentence, and ``agreement`` (different, same), whether the two share their sentiment.
+    ``other``, a second sentence, and ``better`` (first, second), which of the two scores higher.
     Negation and contrast ("although the plot was dull, the cast was not clumsy") keep a bag of words from solving it.
     """
     from datasets import ClassLabel, Dataset, Features, Value
@@ -58,7 +58,7 @@ def grammar(rows: int = 2000, seed: int = 0) -> Mapping[str, Dataset]:
             "label": ClassLabel(names=["negative", "positive"]),
             "score": Value("float32"),
             "other": Value("string"),
-            "agreement": ClassLabel(names=["different", "same"]),
+            "better": ClassLabel(names=["first", "second"]),
         }
     )
     drawn = random.Random(seed)
@@ -66,14 +66,16 @@ def grammar(rows: int = 2000, seed: int = 0) -> Mapping[str, Dataset]:
     sentences: dict[str, tuple[float, str, float]] = {}
     while len(sentences) < rows + rows // 4:
         text, score = _sentence(drawn)
-        sentences.setdefault(text, (score, *_sentence(drawn)))
+        other, other_score = _sentence(drawn)
+        if other_score != score:
+            sentences.setdefault(text, (score, other, other_score))
     table = [
         {
             "text": text,
             "label": int(score > 0),
             "score": score,
             "other": other,
-            "agreement": int((score > 0) == (other_score > 0)),
+            "better": int(other_score > score),
         }
         for text, (score, other, other_score) in sentences.items()
     ]

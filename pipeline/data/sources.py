@@ -35,6 +35,8 @@ def load_splits(source: DatasetSource) -> Mapping[str, Dataset]:
     folder = Path(source.path)
     if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return _saved_splits(folder)
+    if is_path(source.path) and not folder.exists():
+        raise DataError(f"task.dataset.path: no such folder: {source.path}")
     return _hub_splits(source)
 
 
@@ -49,6 +51,11 @@ def _builtin_splits(source: DatasetSource) -> Mapping[str, Dataset]:
         options = {"rows": source.rows, "seed": source.seed}
         return generated.grammar(**{name: value for name, value in options.items() if value is not None})
     raise DataError(f"task.dataset.builtin: must be digits or grammar, got {source.builtin!r}")
+
+
+def is_path(place: str) -> bool:
+    """Say whether ``place`` is written as a path of this machine, which no hub id can be."""
+    return place.startswith((".", "/", "~")) or place.count("/") > 1
 
 
 def _names_addresses(data_files: Mapping[str, str | Sequence[str]] | None) -> bool:
@@ -72,7 +79,7 @@ def _file_splits(kind: str, data_files: Mapping[str, str | Sequence[str]] | None
         tables = [read_table(kind, Path(file)) for file in _as_list(files)]
         try:
             splits[split] = Dataset(pa.concat_tables(tables, promote_options="permissive"))
-        except pa.ArrowException as error:
+        except (pa.ArrowException, ValueError, TypeError) as error:
             raise DataError(
                 f"task.dataset.data_files.{split}: the files' columns differ: {_one_line(error)}"
             ) from error

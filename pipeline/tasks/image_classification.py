@@ -68,12 +68,14 @@ def _encoder(source: TaskSource, rows: Rows, loaded: LoadedProcessor) -> Any:
     folders = [Path(), *_data_folders(source)]
     mode = "L" if loaded.num_channels == 1 else "RGB"
 
+    data = rows.data.select_columns([source.image])
+
     def encode(wanted: Sequence[int]) -> np.ndarray:
         index = list(wanted) if rows.kept is None else rows.kept[list(wanted)].tolist()
         images = []
-        for row, value in zip(index, rows.data[index][source.image], strict=True):
+        for row in index:
             try:
-                images.append(_open(value, folders).convert(mode))
+                images.append(_open(data[row][source.image], folders).convert(mode))
             except (OSError, ValueError, TypeError) as error:
                 place = f"task.image: split {rows.split!r}, row {row + 1}, column {source.image!r}"
                 raise DataError(f"{place}: {error}") from error
@@ -84,7 +86,7 @@ def _encoder(source: TaskSource, rows: Rows, loaded: LoadedProcessor) -> Any:
 
 
 def _open(value: Any, folders: Sequence[Path]) -> Image:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     if isinstance(value, Image.Image):
         return value
@@ -93,8 +95,7 @@ def _open(value: Any, folders: Sequence[Path]) -> Image:
         if path is None:
             raise ValueError(f"no such image file: {value}")
         with Image.open(path) as image:
-            image.load()
-            return image
+            return ImageOps.exif_transpose(image)
     if value is None:
         raise ValueError("the image is null; drop the row")
     pixels = np.asarray(value)

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError
-from pipeline.tasks.processor_files import IMAGE_PROCESSOR_FILES, name_class, read_folder, read_source, write_files
+from pipeline.tasks.processor_files import (
+    IMAGE_PROCESSOR_FILES,
+    check_place,
+    name_class,
+    read_folder,
+    read_source,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from pipeline.recipe.sources import ModelSource
@@ -33,6 +40,7 @@ class LoadedProcessor:
 
 def load_processor(model: ModelSource, processor_dir: Path | None) -> LoadedProcessor:
     """Return the image processor of ``processor_dir``, else the model source's, else one made for its config."""
+    check_place(model, processor_dir, IMAGE_PROCESSOR_FILES)
     if processor_dir is not None:
         files = read_folder(processor_dir, IMAGE_PROCESSOR_FILES)
         processor = _read_processor(str(processor_dir), model)
@@ -45,8 +53,7 @@ def load_processor(model: ModelSource, processor_dir: Path | None) -> LoadedProc
             write_files(files, Path(folder))
             processor = _read_processor(folder, model)
     if not files:
-        place = processor_dir or model.pretrained
-        raise DataError(f"model: no {' or '.join(IMAGE_PROCESSOR_FILES)} in {place}; save one beside the model")
+        raise DataError(f"model: {model.pretrained} has no {IMAGE_PROCESSOR_FILES[0]}")
     mean = processor.image_mean
     num_channels = len(mean) if isinstance(mean, (list, tuple)) else DEFAULT_CHANNELS
     files = name_class(files, IMAGE_PROCESSOR_FILES[0], "image_processor_type", processor)

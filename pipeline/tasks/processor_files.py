@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pipeline.data.sources import is_path
+from pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from pipeline.recipe.sources import ModelSource
@@ -30,6 +33,19 @@ IMAGE_PROCESSOR_FILES = ("preprocessor_config.json",)
 def read_folder(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
     """Return those of the files named that the folder has."""
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+
+
+def check_place(model: ModelSource, folder: Path | None, needed: Collection[str]) -> None:
+    """Raise ``DataError`` where the processor would be read from a folder that is missing or has none of ``needed``."""
+    if folder is None and model.pretrained is not None and (model.is_folder or is_path(model.pretrained)):
+        folder = Path(model.pretrained)
+    if folder is None:
+        return
+    if not folder.is_dir():
+        raise DataError(f"model: no such folder: {folder}")
+    if not any((folder / name).is_file() for name in needed):
+        names = ", ".join(sorted(needed))
+        raise DataError(f"model: {folder} has no tokenizer or image processor for this task; it needs one of {names}")
 
 
 def read_source(model: ModelSource, names: Sequence[str]) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ from pipeline.errors import DataError
 from pipeline.tasks.processor_files import (
     TOKENIZER_FILES,
     VOCABULARIES,
+    check_place,
     name_class,
     read_folder,
     read_source,
@@ -36,6 +37,7 @@ class LoadedTokenizer:
 
 def load_tokenizer(model: ModelSource, processor_dir: Path | None, texts: Callable[[], list[str]]) -> LoadedTokenizer:
     """Return the tokenizer of ``processor_dir``, else the model source's, else one trained on ``texts()``."""
+    check_place(model, processor_dir, VOCABULARIES)
     if processor_dir is not None:
         files = read_folder(processor_dir, TOKENIZER_FILES)
         tokenizer = _read_tokenizer(str(processor_dir), model, is_artifact=True)
@@ -48,7 +50,7 @@ def load_tokenizer(model: ModelSource, processor_dir: Path | None, texts: Callab
             write_files(files, Path(folder))
             tokenizer = _read_tokenizer(folder, model, is_artifact=True)
     if VOCABULARIES.isdisjoint(files):
-        raise DataError(f"model: no tokenizer in {processor_dir or model.pretrained}; save one beside the model")
+        raise DataError(f"model: the tokenizer of {model.pretrained} has none of {', '.join(sorted(VOCABULARIES))}")
     files = name_class(files, "tokenizer_config.json", "tokenizer_class", tokenizer)
     is_made = model.config is not None
     fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id} if is_made else {}
