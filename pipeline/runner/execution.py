@@ -137,6 +137,8 @@ def _run_stages(plan: Plan, bench: Workbench | None) -> None:
         run_stage(bench, index)
         if processes.is_main():
             _write_report(inspector.run)
+    if processes.is_main() and bench is None:
+        _write_report(inspector.run)
 
 
 def _write_report(run: Run) -> None:

@@ -132,15 +132,13 @@ class Inspector:
         depends = [f"depends on {name}" for name in waits]
         now = fingerprint(document)
         is_half_done = not waits and StageWork(self.run.path, self.recipe.stages[index].name).is_half_done(now)
-        if artifact is None:
-            return ("half-done" if is_half_done else "missing"), depends
-        manifest = artifact.manifest
-        reasons = self._reasons(index, manifest.document, document, known=not waits)
-        is_asked = is_redo_asked(self.run, artifact)
-        if is_half_done and (reasons or is_asked):
+        is_asked = artifact is not None and is_redo_asked(self.run, artifact)
+        if artifact is None or is_asked:
+            reasons = ["to be redone, as --from asked"] if is_asked else []
+            return ("half-done" if is_half_done else "stale" if is_asked else "missing"), [*reasons, *depends]
+        reasons = self._reasons(index, artifact.manifest.document, document, known=not waits)
+        if is_half_done and reasons:
             return "half-done", reasons
-        if is_asked:
-            return "stale", ["to be redone, as --from asked", *reasons, *depends]
         if reasons or waits:
             return ("stale" if reasons else "depends"), [*depends, *reasons]
         artifact.verify(self.identities.files)

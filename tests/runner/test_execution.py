@@ -1,0 +1,319 @@
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+from pipeline import Run
+from pipeline.artifacts.lock import RunLock
+from pipeline.errors import ArtifactError, RecipeError
+from pipeline.interruption import Interrupted
+
+
+def test_first_run_commits_every_stage_with_its_files_and_numbers(machine):
+    run = machine.run()
+
+    assert run.stages == ("train", "cut", "recover")
+    assert [run[name].path.name for name in run.stages] == ["01-train", "02-cut", "03-recover"]
+    assert {path.name for path in run["cut"].path.iterdir()} == {
+        "manifest.json",
+        "model",
+        "keep_plan.json",
+        "total_keep_plan.json",
+        "metrics.jsonl",
+    }
+    assert run["cut"].metrics["validation/accuracy"] == 0.0
+    assert run["train"].metrics["before_cut/validation/accuracy"] == 0.5
+    assert run["cut"].history() == [{"step": 1, "loss": 0.5}]
+    assert not (run.path / "work").exists()
+    assert (run.path / "report.md").read_text() == "train\ncut\nrecover\n"
+    for name in run.stages:
+        run[name].verify()
+
+
+def test_second_run_runs_nothing_and_changes_no_byte(machine):
+    machine.run()
+    before, calls = machine.digests(), list(machine.CALLS)
+
+    machine.run()
+
+    assert calls == machine.CALLS
+    assert machine.digests() == before
+    assert machine.plan().is_fresh
+
+
+def test_keep_plans_compose_to_one_relative_to_the_first_model(machine):
+    run = machine.run(
+        machine.recipe(
+            {"uses": "train"}, {"uses": "cut"}, {"uses": "train", "name": "rest"}, {"uses": "cut", "name": "again"}
+        )
+    )
+
+    assert run["train"].total_keep_plan is None
+    assert run["rest"].keep_plan is None
+    assert run["rest"].total_keep_plan == run["cut"].keep_plan
+    assert run["again"].keep_plan["encoder.0.heads"].of == 4
+    assert run["again"].total_keep_plan["encoder.0.heads"].units == (0, 4)
+
+
+def test_teacher_is_the_last_stage_before_that_provides_one(machine):
+    machine.run(machine.recipe({"uses": "train"}, {"uses": "train", "name": "more"}, {"uses": "cut"}))
+
+    first = [call for call in machine.CALLS if call.startswith("teacher")]
+    assert len(json.loads(first[0].removeprefix("teacher "))) == 3
+
+
+def test_from_redoes_that_stage_and_all_after_it(machine):
+    machine.run()
+    machine.CALLS.clear()
+    before = machine.digests()
+
+    machine.run(from_stage="cut")
+
+    assert [call for call in machine.CALLS if not call.startswith("teacher")] == ["cut", "recover"]
+    after = machine.digests()
+    assert before["01-train/manifest.json"] == after["01-train/manifest.json"]
+    assert before["02-cut/manifest.json"] != after["02-cut/manifest.json"]
+    assert before["03-recover/manifest.json"] != after["03-recover/manifest.json"]
+    assert machine.plan().is_fresh
+
+
+def test_until_stops_after_that_stage(machine):
+    assert machine.run(until="cut").stages == ("train", "cut")
+    assert machine.run().stages == ("train", "cut", "recover")
+    assert machine.CALLS.count("train") == 1
+
+
+def test_from_with_a_stale_parent_uses_it_as_it_is_and_warns(machine, caplog):
+    machine.run()
+    changed = machine.recipe({"uses": "train", "add": 3}, {"uses": "cut"}, {"uses": "train", "name": "recover"})
+    machine.CALLS.clear()
+
+    machine.run(changed, from_stage="recover")
+
+    assert machine.CALLS == ["recover"]
+    assert "train: stale (stages.train.add: 1.0 → 3.0); --from recover takes it as it is" in caplog.text
+
+
+def test_interrupted_redo_resumes_without_from_and_keeps_the_old_artifact_until_then(machine):
+    machine.run()
+    old = machine.digests()
+    machine.CALLS.clear()
+    failing = _failing_cut(machine)
+
+    with pytest.raises(RuntimeError):
+        machine.run(from_stage="cut", stages=failing)
+    assert machine.digests()["02-cut/manifest.json"] == old["02-cut/manifest.json"]
+    assert machine.states(machine.plan()) == ["fresh", "half-done", "stale"]
+
+    machine.run()
+
+    assert [call for call in machine.CALLS if not call.startswith("teacher")] == [
+        "cut",
+        "cut",
+        "cut resumed",
+        "recover",
+    ]
+    assert machine.digests()["03-recover/manifest.json"] != old["03-recover/manifest.json"]
+    assert machine.plan().is_fresh
+    assert not (Run.open("runs/dummy").path / "work").exists()
+
+
+def _failing_cut(machine):
+    class FailingCut(machine.Cut):
+        def run(self, context):
+            super().run(context)
+            raise RuntimeError("asked to fail")
+
+    return {**machine.STAGES, "cut": FailingCut}
+
+
+def test_failed_stage_leaves_earlier_artifacts_and_resumes_its_work(machine):
+    with pytest.raises(RuntimeError):
+        machine.run(stages=_failing_cut(machine))
+    assert machine.states(machine.plan()) == ["fresh", "half-done", "missing"]
+
+    run = machine.run()
+
+    assert machine.CALLS.count("train") == 1
+    assert "cut resumed" in machine.CALLS
+    assert run["cut"].history() == [{"step": 1, "loss": 0.5}] * 2
+    assert run.stages == ("train", "cut", "recover")
+
+
+def test_half_done_work_of_other_settings_is_discarded(machine):
+    with pytest.raises(RuntimeError):
+        machine.run(stages=_failing_cut(machine))
+
+    machine.run(machine.recipe({"uses": "train"}, {"uses": "cut", "add": 2}))
+
+    assert "cut resumed" not in machine.CALLS
+
+
+def test_seconds_sum_over_resumes(machine, monkeypatch):
+    with pytest.raises(RuntimeError):
+        machine.run(stages=_failing_cut(machine))
+    written = json.loads((Run.open("runs/dummy").path / "work/cut/stage.json").read_text())
+    assert written["seconds"] > 0
+    assert written["started"] is None
+
+    assert machine.run()["cut"].manifest.seconds > written["seconds"]
+
+
+def test_stage_redone_with_an_equal_result_does_not_re_run_those_after_it(machine):
+    machine.run()
+    machine.CALLS.clear()
+
+    class NewVersion(machine.Train):
+        version = 2
+
+    run = machine.run(
+        machine.recipe({"uses": "anew", "name": "train"}, {"uses": "cut"}, {"uses": "train", "name": "recover"}),
+        stages={**machine.STAGES, "anew": NewVersion},
+    )
+
+    assert machine.CALLS == ["train"]
+    assert run["train"].manifest.version == 2
+
+
+def test_stage_whose_place_changed_is_found_by_name_and_not_run_again(machine):
+    stages = [{"uses": "train"}, {"uses": "train", "name": "aside"}, {"uses": "cut", "teacher": "train"}]
+    machine.run(machine.recipe(*stages[:2]))
+    folder = Run.open("runs/dummy")["aside"].path
+    folder.rename(folder.with_name("07-aside"))
+    machine.CALLS.clear()
+
+    run = machine.run(machine.recipe(*stages))
+
+    assert machine.CALLS[0] == "cut"
+    assert run["aside"].path.name == "07-aside"
+
+
+def test_stage_redone_at_another_place_replaces_the_folder_it_had(machine):
+    machine.run()
+
+    run = machine.run(machine.recipe({"uses": "train"}, {"uses": "train", "name": "new"}, {"uses": "cut"}))
+
+    assert run.stages == ("train", "new", "cut")
+    assert sorted(path.name for path in run.path.glob("*-cut")) == ["03-cut"]
+
+
+def test_renamed_run_and_renamed_folder_run_nothing(machine):
+    machine.run()
+    Run.open("runs/dummy").path.rename("runs/other")
+    machine.CALLS.clear()
+
+    machine.run(machine.recipe(name="other"), run_dir="runs/other")
+
+    assert machine.CALLS == []
+
+
+def test_second_writer_is_refused_and_told_of_the_first(machine):
+    machine.run()
+    with (
+        RunLock(Run.open("runs/dummy").path),
+        pytest.raises(ArtifactError, match=r"another process works on this run: process \d+ on "),
+    ):
+        machine.run(from_stage="cut")
+    machine.run(from_stage="cut")
+
+
+def test_reader_needs_no_lock(machine):
+    machine.run()
+    with RunLock(Run.open("runs/dummy").path):
+        assert machine.plan().is_fresh
+        assert Run.open("runs/dummy").stages == ("train", "cut", "recover")
+
+
+def test_damaged_parent_is_refused_when_it_is_used_and_mended_by_from(machine):
+    run = machine.run()
+    weights = run["cut"].model_dir / "model.safetensors"
+    weights.chmod(0o644)
+    weights.write_bytes(b"[9]")
+
+    with pytest.raises(ArtifactError, match=r"02-cut/model/model.safetensors is damaged; redo it with: .* --from cut"):
+        machine.run()
+    with pytest.raises(ArtifactError, match="--from cut"):
+        machine.run(from_stage="recover")
+
+    machine.run(from_stage="cut")
+    assert machine.plan().is_fresh
+
+
+def test_wrong_data_is_told_before_anything_is_written(machine, monkeypatch, tmp_path):
+    def refuse(*args, **options):
+        raise RecipeError("task.label: no such column")
+
+    monkeypatch.setattr(sys.modules["pipeline.tasks"], "build_task", refuse)
+    with pytest.raises(RecipeError):
+        machine.run()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_full_disk_gives_one_line_and_leaves_earlier_artifacts(machine, monkeypatch):
+    machine.run(until="train")
+    before = machine.digests()
+
+    def full(model, folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys.modules["pipeline.models"], "save_model", full)
+    with pytest.raises(ArtifactError, match="cannot be written") as error:
+        machine.run()
+    assert "\n" not in str(error.value)
+    after = machine.digests()
+    assert {name: after[name] for name in before if name.startswith("01-")} == {
+        name: value for name, value in before.items() if name.startswith("01-")
+    }
+    assert not list(Run.open("runs/dummy").path.glob(".new*"))
+
+
+def test_files_of_an_artifact_are_read_only(machine):
+    run = machine.run(until="train")
+    files = [path for path in run["train"].path.rglob("*") if path.is_file()]
+    assert files
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
+
+
+@pytest.mark.parametrize("option", ["from_stage", "until"])
+def test_unknown_stage_is_refused(machine, option):
+    with pytest.raises(RecipeError, match=r"must be a stage of the recipe \(train, cut, recover\), got nothing"):
+        machine.plan(**{option: "nothing"})
+
+
+def test_from_without_its_parents_is_refused_and_writes_nothing(machine, tmp_path):
+    with pytest.raises(RecipeError, match="recover needs cut, which has no artifact"):
+        machine.plan(from_stage="recover")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_until_before_from_is_refused(machine):
+    with pytest.raises(RecipeError, match="must not come before --from cut"):
+        machine.plan(from_stage="cut", until="train")
+
+
+def test_interruption_before_a_stage_stops_and_resumes(machine, monkeypatch):
+    class Signalled(machine.Train):
+        def run(self, context):
+            result = super().run(context)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return result
+
+    with pytest.raises(Interrupted) as stopped:
+        machine.run(stages={**machine.STAGES, "train": Signalled})
+    assert stopped.value.signum == signal.SIGTERM
+    assert machine.states(machine.plan())[0] == "half-done"
+    assert machine.run().stages == ("train", "cut", "recover")
+
+
+def test_only_the_main_process_writes(machine, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("pipeline.runner.processes.wait", lambda: None)
+
+    machine.run(machine.recipe({"uses": "train"}))
+
+    assert machine.CALLS == ["train"]
+    assert not list(tmp_path.glob("runs/dummy/*-train"))
+    assert not list(tmp_path.glob("runs/dummy/.lock"))
