@@ -65,7 +65,6 @@ def load_model(folder: Path, auto_model: str) -> PreTrainedModel:
     try:
         model_type = str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
         family = family_of_type(model_type)
-        family.register()
         model_class = family.model_class(auto_model, model_type)
         config = model_class.config_class.from_pretrained(str(folder), local_files_only=True)
         with _quiet():

@@ -105,4 +105,6 @@ def _adopt_modes(condensed: Any, model: Any) -> None:
     if getattr(model, "generation_config", None) is not None:
         condensed.generation_config = copy.deepcopy(model.generation_config)
     if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
-        condensed.gradient_checkpointing_enable()
+        # Transformers renamed this, and warns of the old name.
+        enable = getattr(condensed, "activation_checkpointing_enable", None) or condensed.gradient_checkpointing_enable
+        enable()

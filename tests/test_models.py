@@ -1,0 +1,283 @@
+import json
+import logging
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from pipeline.errors import ArtifactError, RecipeError, UnsupportedArchitecture
+from pipeline.models import load_model, register_models, save_model, source_model
+from pipeline.recipe import ModelSource
+from pipeline.surgery.condense import condense
+from pipeline.surgery.groups import dissect
+from pipeline.surgery.keep_plan import KeepPlan, Kept
+
+PLAN = KeepPlan({"encoder.0.heads": Kept(4, ()), "encoder.1.channels": Kept(24, (0, 9, 23))})
+
+
+class Labels:
+    """As much of a task as a model is made for."""
+
+    def __init__(self, auto_model="AutoModelForSequenceClassification", num_labels=3, **sizes):
+        self.name = auto_model
+        self.auto_model = auto_model
+        names = [f"class {number}" for number in range(num_labels)]
+        self.fields = {
+            "num_labels": num_labels,
+            "id2label": dict(enumerate(names)),
+            "label2id": {name: number for number, name in enumerate(names)},
+            "problem_type": "single_label_classification",
+            **sizes,
+        }
+
+    def config_fields(self):
+        return self.fields
+
+
+def task_for(model_type, **options):
+    vision = model_type in ("vit", "deit")
+    return Labels("AutoModelForImageClassification" if vision else "AutoModelForSequenceClassification", **options)
+
+
+def states(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def assert_same_states(first, second):
+    assert first.keys() == second.keys()
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def edit_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.fixture
+def encoder(tmp_path, tiny_model):
+    """A folder with a tiny BERT without a head."""
+    tiny_model("bert", "Model").save_pretrained(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+@pytest.mark.parametrize("is_condensed", [False, True], ids=["dense", "condensed"])
+def test_a_saved_model_is_loaded_bit_for_bit_into_fresh_memory(family, is_condensed, tmp_path, tiny_model, tiny_batch):
+    model = condense(tiny_model(family), PLAN) if is_condensed else tiny_model(family)
+    save_model(model, tmp_path / "model")
+    loaded = load_model(tmp_path / "model", task_for(family).auto_model)
+    assert type(loaded) is type(model)
+    assert not loaded.training
+    assert_same_states(states(loaded), states(model))
+    assert [group.num_units for group in dissect(loaded)] == [group.num_units for group in dissect(model)]
+    batch = tiny_batch(family)
+    assert torch.equal(loaded(**batch).logits, model(**batch).logits)
+    assert all(parameter.data_ptr() % 64 == 0 for parameter in loaded.parameters())
+    assert all(parameter.requires_grad for parameter in loaded.parameters() if parameter.is_floating_point())
+    assert loaded.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("is_condensed", [False, True], ids=["dense", "condensed"])
+def test_save_load_save_is_a_fixed_point(family, is_condensed, tmp_path, tiny_model):
+    model = condense(tiny_model(family), PLAN) if is_condensed else tiny_model(family)
+    save_model(model, tmp_path / "first")
+    save_model(load_model(tmp_path / "first", task_for(family).auto_model), tmp_path / "second")
+    register_models()
+    auto = getattr(transformers, task_for(family).auto_model)
+    auto.from_pretrained(tmp_path / "second").save_pretrained(tmp_path / "third", save_original_format=False)
+    names = sorted(path.name for path in (tmp_path / "first").iterdir())
+    code = ["modeling_condensed_" + family + ".py", "narrow.py"] if is_condensed else []
+    assert names == sorted(["config.json", "model.safetensors", *code])
+    for other in ("second", "third"):
+        assert sorted(path.name for path in (tmp_path / other).iterdir()) == names
+        for name in names:
+            assert (tmp_path / other / name).read_bytes() == (tmp_path / "first" / name).read_bytes(), name
+
+
+def test_tied_weights_are_saved_once_and_loaded_tied(tmp_path, tiny_model):
+    model = condense(tiny_model("bert", "ForMaskedLM"), PLAN)
+    save_model(model, tmp_path)
+    loaded = load_model(tmp_path, "AutoModelForMaskedLM")
+    assert loaded.get_output_embeddings().weight is loaded.get_input_embeddings().weight
+    assert_same_states(states(loaded), states(model))
+
+
+def test_weights_in_several_files_are_all_read(tmp_path, tiny_model):
+    model = tiny_model("bert")
+    model.save_pretrained(tmp_path, max_shard_size="3KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert_same_states(states(load_model(tmp_path, "AutoModelForSequenceClassification")), states(model))
+
+
+def test_vit_is_saved_under_the_names_its_modules_have(tmp_path, tiny_model):
+    for name, model in (("dense", tiny_model("vit")), ("condensed", condense(tiny_model("vit"), PLAN))):
+        save_model(model, tmp_path / name)
+        assert load_file(tmp_path / name / "model.safetensors").keys() == model.state_dict().keys()
+    model.save_pretrained(tmp_path / "plainly")
+    assert load_file(tmp_path / "plainly" / "model.safetensors").keys() == model.state_dict().keys()
+
+
+def lose(name):
+    return lambda weights: weights.pop(name)
+
+
+def add(weights):
+    weights["bert.encoder.layer.2.output.dense.bias"] = torch.zeros(16)
+
+
+def reshape(weights):
+    weights["bert.encoder.layer.1.output.dense.weight"] = torch.zeros(16, 4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lose("bert.encoder.layer.0.attention.self.key.weight"), lose("classifier.bias"), add, reshape],
+    ids=["encoder weight missing", "head weight missing", "weight left over", "another shape"],
+)
+@pytest.mark.parametrize("is_condensed", [False, True], ids=["dense", "condensed"])
+def test_an_artifact_whose_weights_do_not_fit_is_refused(is_condensed, change, tmp_path, tiny_model):
+    model = tiny_model("bert")
+    save_model(condense(model, PLAN) if is_condensed else model, tmp_path)
+    edit_weights(tmp_path, change)
+    with pytest.raises(ArtifactError, match=r"weights and config do not fit \(1 names, such as .*run its stage again"):
+        load_model(tmp_path, "AutoModelForSequenceClassification")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[1]", b"\xff\xfe"])
+def test_an_artifact_that_cannot_be_read_is_refused_in_one_line(name, content, tmp_path, tiny_model):
+    save_model(tiny_model("bert"), tmp_path)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ArtifactError) as caught:
+        load_model(tmp_path, "AutoModelForSequenceClassification")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_loading_is_silent(tmp_path, tiny_model, capfd):
+    save_model(tiny_model("bert"), tmp_path)
+    capfd.readouterr()
+    load_model(tmp_path, "AutoModelForSequenceClassification")
+    assert capfd.readouterr() == ("", "")
+    assert transformers.utils.logging.is_progress_bar_enabled()
+
+
+def test_registering_twice_is_harmless():
+    register_models()
+    register_models()
+    assert transformers.AutoConfig.for_model("condensed-bert").model_type == "condensed-bert"
+
+
+def test_a_model_from_a_config_is_drawn_from_the_seed(family, tiny_sizes):
+    sizes = {name: value for name, value in tiny_sizes(family).items() if name != "vocab_size"}
+    source = ModelSource(config={"model_type": family, **sizes})
+    task = task_for(family, **({"vocab_size": 41} if "vocab_size" in tiny_sizes(family) else {}))
+    before = torch.get_rng_state()
+    model, same, other = (source_model(source, task, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert_same_states(states(model), states(same))
+    assert any(not torch.equal(tensor, states(other)[name]) for name, tensor in states(model).items())
+    assert model.config.id2label == {0: "class 0", 1: "class 1", 2: "class 2"}
+    assert getattr(model.config, "vocab_size", 41) == 41
+    assert not model.training
+    assert type(model).__name__.endswith("Classification")
+
+
+def test_an_encoder_without_a_head_gets_one_drawn_from_the_seed(encoder, caplog):
+    source = ModelSource(pretrained=str(encoder))
+    with caplog.at_level(logging.WARNING, "pipeline.models"):
+        model, same, other = (source_model(source, Labels(num_labels=5), seed) for seed in (1, 1, 2))
+    assert "classifier.bias, classifier.weight: drawn from the seed" in caplog.text
+    assert_same_states(states(model), states(same))
+    assert not torch.equal(model.classifier.weight, other.classifier.weight)
+    weights = load_file(encoder / "model.safetensors")
+    assert all(torch.equal(states(model)[f"bert.{name}"], tensor) for name, tensor in weights.items())
+    assert model.config.num_labels == 5
+    assert all(parameter.data_ptr() % 64 == 0 for parameter in model.parameters())
+
+
+def test_a_missing_pooler_counts_as_part_of_the_head(encoder, caplog):
+    edit_weights(encoder, lambda weights: [weights.pop(f"pooler.dense.{part}") for part in ("weight", "bias")])
+    with caplog.at_level(logging.WARNING, "pipeline.models"):
+        source_model(ModelSource(pretrained=str(encoder)), Labels(), 0)
+    assert "bert.pooler.dense.weight" in caplog.text
+
+
+def test_a_condensed_folder_is_a_source_too(tmp_path, tiny_model):
+    save_model(condense(tiny_model("bert", "Model"), PLAN), tmp_path)
+    model = source_model(ModelSource(pretrained=str(tmp_path)), Labels(), 0)
+    assert [group.num_units for group in dissect(model)] == [0, 24, 4, 3]
+    assert type(model).__name__ == "CondensedBertForSequenceClassification"
+
+
+def test_half_precision_checkpoints_start_in_float32(encoder, tiny_model):
+    tiny_model("bert", "Model").to(torch.bfloat16).save_pretrained(encoder)
+    model = source_model(ModelSource(pretrained=str(encoder)), Labels(), 0)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lose("encoder.layer.1.output.dense.weight"), "lacks 1 weights of the encoder"),
+        (lose("embeddings.word_embeddings.weight"), r"such as bert\.embeddings\.word_embeddings\.weight"),
+        (
+            lambda weights: weights.update({"encoder.layer.2.output.dense.bias": torch.zeros(16)}),
+            "holds 1 weights its config has no place for",
+        ),
+    ],
+)
+def test_a_checkpoint_whose_encoder_would_be_drawn_anew_is_refused(change, message, encoder):
+    edit_weights(encoder, change)
+    with pytest.raises(RecipeError, match=message):
+        source_model(ModelSource(pretrained=str(encoder)), Labels(), 0)
+
+
+def test_a_head_of_another_size_is_refused_with_the_way_out(tmp_path, tiny_model):
+    tiny_model("bert").save_pretrained(tmp_path)
+    with pytest.raises(RecipeError, match=r"holds classifier\.bias as \(3,\), the task needs \(7,\); save it without"):
+        source_model(ModelSource(pretrained=str(tmp_path)), Labels(num_labels=7), 0)
+
+
+def test_an_unsupported_checkpoint_is_refused_by_name_before_its_weights_are_read(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(UnsupportedArchitecture, match="'gpt2' is not supported; supported are bert"):
+        source_model(ModelSource(pretrained=str(tmp_path)), Labels(), 0)
+
+
+def test_a_folder_without_a_model_is_refused_in_one_line(encoder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    shutil.rmtree(encoder)
+    for folder in (tmp_path / "empty", encoder):
+        with pytest.raises(RecipeError) as caught:
+            source_model(ModelSource(pretrained=str(folder)), Labels(), 0)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_family_that_cannot_do_the_task_is_refused(tiny_sizes):
+    with pytest.raises(RecipeError, match=r"'vit' cannot do the task .*; bert, roberta, electra, distilbert can"):
+        source_model(ModelSource(config={"model_type": "vit", **tiny_sizes("vit")}), Labels(), 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"hiden_size": 16}, r"model\.config\.hiden_size: BertConfig has no such field; did you mean hidden_size\?"),
+        ({"hidden_size": 15}, "bert cannot be built so"),
+        ({"hidden_size": "wide"}, "bert cannot be built so"),
+        ({"hidden_act": "swoosh"}, "bert cannot be built so"),
+        ({"num_attention_heads": 0}, "bert cannot be built so"),
+        ({"model_type": "gpt2"}, "'gpt2' is not supported"),
+        ({"model_type": "condensed-bert"}, "must be one of bert, "),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_refused_in_one_line(fields, message, tiny_sizes):
+    source = SimpleNamespace(pretrained=None, config={"model_type": "bert", **tiny_sizes("bert"), **fields})
+    with pytest.raises(RecipeError, match=message) as caught:
+        source_model(source, Labels(), 0)
+    assert "\n" not in str(caught.value)
