@@ -106,7 +106,7 @@ def read_text(text: str, source: str) -> Located | None:
         line = f":{mark.line + 1}" if mark else ""
         raise RecipeError(f"{source}{line}: is not YAML: {' '.join(str(error.problem).split())}") from None
     except YAMLError as error:
-        raise RecipeError(f"{source}: is not YAML: {' '.join(str(error).split())}") from None
+        raise RecipeError(f"{source}: is not YAML: {getattr(error, 'reason', error)}") from None
     except RecursionError:
         raise RecipeError(f"{source}: is nested too deeply to be a recipe") from None
 

@@ -82,7 +82,7 @@ class Recipe:
     @staticmethod
     def _dump_stage(stage: StageRecipe, shared: Mapping[str, Any]) -> dict[str, Any]:
         config = stage.config.model_dump(mode="json")
-        own = {key: value for key, value in config.items() if key not in shared or shared[key] != value}
+        own = {key: value for key, value in config.items() if key not in shared or not _is_same(value, shared[key])}
         for key in LENGTH:
             if own.get(key) is None:
                 own.pop(key, None)
@@ -101,3 +101,8 @@ def leaves(path: Path_, part: Any) -> Iterator[tuple[Path_, Any]]:
         return
     for name, value in items:
         yield from leaves((*path, str(name)), value)
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    """Compare with the type, for a warm-up of 1 is a step and of 1.0 the whole stage."""
+    return type(value) is type(other) and bool(value == other)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from inspect import get_annotations
 from typing import Any
@@ -51,7 +51,7 @@ def _mistakes(
             named = NAMED_FIELD.match(message)
             if named and named[1] in _properties(field_schema, schema):
                 below, message = (*below, named[1]), named[2]
-            elif "got " not in message and not isinstance(detail["input"], Mapping):
+            elif "got " not in message and not _properties(field_schema, schema):
                 message = f"{message}, got {shown(detail['input'])}"
         else:
             message = _message(detail, field_schema, schema, below in out_of_range)

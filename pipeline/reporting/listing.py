@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.runner import Plan, RunStatus, StagePlan
 
 WIDTH = 118
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def value_lines(recipe: Recipe) -> list[str]:
@@ -36,7 +37,7 @@ def value_lines(recipe: Recipe) -> list[str]:
         width = max(map(len, sources))
         for source in sorted(sources, key=_by_distance):
             by_line = sorted(sources[source].items(), key=lambda item: int(item[0] or 0))
-            texts = [f"{line}: {', '.join(values)}" if line else ", ".join(values) for line, values in by_line]
+            texts = [f"{line}:{NO_BREAK}{', '.join(values)}" if line else ", ".join(values) for line, values in by_line]
             lines += _wrapped(f"  {source:{width}}  ", "; ".join(texts))
     return lines
 
@@ -114,7 +115,7 @@ def _by_distance(source: str) -> tuple[int, str]:
 
 
 def _wrapped(head: str, text: str) -> list[str]:
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         text,
         width=WIDTH,
         initial_indent=head,
@@ -122,6 +123,7 @@ def _wrapped(head: str, text: str) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(NO_BREAK, " ") for line in lines]
 
 
 def _value(value: Any) -> str:
