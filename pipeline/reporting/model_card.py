@@ -25,7 +25,8 @@ from pipeline.reporting.layout import (
     format_speedup,
     markdown_table,
 )
-from pipeline.reporting.report import KINDS, flat, split_scores, units_per_layer
+from pipeline.reporting.report import flat, split_scores
+from pipeline.reporting.units import KINDS, units_per_layer
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe, StageRecipe

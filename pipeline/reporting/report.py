@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
 
 from pipeline.artifacts.commit import write_file
 from pipeline.reporting.layout import (
@@ -20,14 +21,12 @@ from pipeline.reporting.layout import (
     markdown_table,
     plain_table,
 )
+from pipeline.reporting.units import KINDS, units_kept
 
 if TYPE_CHECKING:
     from pipeline.artifacts.run import Run
-    from pipeline.surgery.keep_plan import KeepPlan, Kept
 
-GROUP_NAME = re.compile(r"(?P<stack>\w+)\.(?P<layer>\d+)\.(?P<kind>heads|channels)")
 CUT_PREFIXES = ("before_cut/", "after_cut/")
-KINDS = ("heads", "channels")
 
 Cell = tuple[str, Callable[["StageRow"], str]]
 
@@ -58,12 +57,13 @@ class Report:
         """Return the report of ``run``, read from its manifests alone."""
         artifacts = [(name, run[name]) for name in run.stages]
         outdated = run.outdated()
+        order = _score_order(run) if artifacts else []
         kept = units_kept([artifact.total_keep_plan for _, artifact in artifacts])
         rows = [
             StageRow(
                 stage=name,
                 uses=artifact.manifest.uses,
-                metrics=dict(artifact.metrics),
+                metrics=_ordered(artifact.metrics, order),
                 seconds=artifact.manifest.seconds,
                 kept=units,
                 environment=dict(artifact.manifest.environment),
@@ -166,36 +166,6 @@ def split_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def units_per_layer(plan: Mapping[str, Kept]) -> dict[tuple[str, int], dict[str, tuple[int, int]]]:
-    """Return for each layer, in order, how many units of each kind stay out of how many: ``{"heads": (3, 12)}``."""
-    layers: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
-    for name, kept in plan.items():
-        if named := GROUP_NAME.fullmatch(name):
-            layer = (named["stack"], int(named["layer"]))
-            layers.setdefault(layer, {})[named["kind"]] = (len(kept.units), kept.of)
-    return dict(sorted(layers.items()))
-
-
-def units_kept(plans: Sequence[KeepPlan | None]) -> list[dict[str, tuple[int, ...]]]:
-    """Return for each total keep plan of a run the units left per layer, ``{"heads": (3, 12), …}``.
-
-    A group that some plan of the run names is whole wherever another does not name it; a kind that none names is left
-    out.
-    """
-    known = [units_per_layer(plan or {}) for plan in plans]
-    whole = {
-        (layer, kind): of for layers in known for layer, kinds in layers.items() for kind, (_, of) in kinds.items()
-    }
-    return [
-        {
-            kind: tuple(layers.get(layer, {}).get(kind, (whole[layer, kind],))[0] for layer in named)
-            for kind in KINDS
-            if (named := sorted(layer for layer, of_kind in whole if of_kind == kind))
-        }
-        for layers in known
-    ]
-
-
 def write_report(run: Run) -> Report:
     """Write ``report.md`` and ``report.json`` into the run's folder, each whole or not at all, where they changed."""
     report = Report.from_run(run)
@@ -211,8 +181,19 @@ def _timing_note(measured: Sequence[Mapping[str, float]]) -> str:
     threads = {int(row["latency_threads"]) for row in measured if "latency_threads" in row}
     facts = ["Latency: median in milliseconds, float32, real lengths, taking turns with the first stage's model"]
     facts += [f"at least {min(rounds)} rounds"] if rounds else []
-    facts += [f"{' or '.join(map(str, sorted(threads)))} threads"] if threads else []
+    facts += [f"threads: {' or '.join(map(str, sorted(threads)))}"] if threads else []
     return ", ".join(facts) + "."
+
+
+def _score_order(run: Run) -> list[str]:
+    """Return the names of the scores as the recipe orders its splits and metrics; manifests sort their keys."""
+    task = YAML(typ="safe", pure=True).load(run.recipe_text)["task"]
+    return [f"{split}/{metric}" for split in task["validation"] for metric in task["metric"]]
+
+
+def _ordered(metrics: Mapping[str, float], order: Sequence[str]) -> dict[str, float]:
+    first = {name: metrics[name] for name in order if name in metrics}
+    return {**first, **metrics}
 
 
 def _score_column(name: str, is_single_split: bool) -> Cell:

@@ -36,7 +36,7 @@ def model(tmp_path_factory):
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=24,
-        max_position_embeddings=32,
+        max_position_embeddings=128,
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     return folder

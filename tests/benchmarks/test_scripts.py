@@ -53,3 +53,28 @@ def test_the_work_names_a_missing_file(tmp_path, model):
     sst2_work = importlib.import_module("sst2_work")
     with pytest.raises(SystemExit, match=r"train_20k\.jsonl: no such file"):
         sst2_work.sst2_recipe(tmp_path, model)
+
+
+def test_the_work_runs_to_its_end_is_tabled_and_recorded_and_then_skips_everything(data, model, tmp_path, monkeypatch):
+    results = tmp_path / "RESULTS.md"
+    monkeypatch.setattr(importlib.import_module("machine").record, "__defaults__", (results,))
+    short = ["--set", "stages.*.steps=3", "--set", "training.progress=false", "--set", "stages.prune_ffn.rounds=2"]
+    arguments = [*short, "--runs-dir", str(tmp_path / "runs"), "--record"]
+    run_script("sst2_minilm", data, model, *arguments)
+    text = results.read_text(encoding="utf-8")
+    header, *stages = [line.split(" | ") for line in text.split("### ")[0].splitlines() if line.startswith("| ")]
+    assert header[1:4] == ["validation accuracy", "heldout accuracy", "encoder sparsity"]
+    assert [row[0] for row in stages[1:]] == [
+        "| finetune",
+        "| prune_heads",
+        "| recover_heads",
+        "| prune_ffn",
+        "| recover_ffn",
+    ]
+    assert "Settings: training.mixed_precision=no" in text
+    assert "| recover_ffn | " in text.split("### Units kept per layer")[1]
+    (artifact,) = (tmp_path / "runs").glob("*/05-recover_ffn/manifest.json")
+    before = artifact.stat().st_mtime_ns
+    run_script("sst2_minilm", data, model, *arguments)
+    assert artifact.stat().st_mtime_ns == before
+    assert results.read_text(encoding="utf-8").count("## SST-2-20k work") == 2
