@@ -28,10 +28,9 @@ def load_splits(source: DatasetSource) -> Mapping[str, Dataset]:
 
     if source.builtin is not None:
         return _builtin_splits(source)
-    if source.path is None:
-        raise DataError("task.dataset: needs path (a hub data set, csv, tsv, json, parquet, a folder) or builtin")
+    assert source.path is not None
     if source.path in READERS and not _names_addresses(source.data_files):
-        return _file_splits(source.path, source.data_files)
+        return _file_splits(source.path, source.data_files or {})
     folder = Path(source.path)
     if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return _saved_splits(folder)
@@ -66,14 +65,12 @@ def _as_list(files: str | Sequence[str]) -> list[str]:
     return [files] if isinstance(files, str) else list(files)
 
 
-def _file_splits(kind: str, data_files: Mapping[str, str | Sequence[str]] | None) -> Mapping[str, Dataset]:
+def _file_splits(kind: str, data_files: Mapping[str, str | Sequence[str]]) -> Mapping[str, Dataset]:
     import pyarrow as pa  # type: ignore[import-untyped]
     from datasets import Dataset
 
     from pipeline.data.files import read_table
 
-    if not data_files:
-        raise DataError(f"task.dataset.data_files: missing; path: {kind} needs {{split: file}} beside it")
     splits = {}
     for split, files in data_files.items():
         tables = [read_table(kind, Path(file)) for file in _as_list(files)]
