@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_batches_are_of_like_length_within_a_pool_and_their_order_is_shuffled():
     batches = Batches(1024, batch_size=8, seed=1, lengths=LENGTHS[:1024], pool=128)
     found = whole_epoch(batches)
     spans = sorted((int(LENGTHS[rows].min()), int(LENGTHS[rows].max())) for rows in found)
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
     longest = [int(LENGTHS[rows].max()) for rows in found]
     assert longest != sorted(longest)
 

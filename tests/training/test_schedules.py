@@ -56,7 +56,7 @@ def test_an_unknown_schedule_is_refused():
 def test_cubic_sparsity_hits_its_ends_and_never_falls():
     found = [cubic_sparsity(step, start=10, end=20, final=0.5) for step in range(30)]
     assert found[10] == 0.0
-    assert 0 < found[11]
+    assert found[11] > 0
     assert found[15] == pytest.approx(0.5 * (1 - 0.5**3))
     assert found[19] < 0.5
     assert set(found[20:]) == {0.5}

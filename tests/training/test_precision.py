@@ -1,0 +1,125 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import RecipeError
+from pipeline.interruption import Interrupted
+from pipeline.training import precision, randomness
+from pipeline.training.loop import task_objective
+
+CPU = torch.device("cpu")
+
+
+def batch_of(fakes):
+    return fakes.Task().train.batch(list(range(8)))
+
+
+def test_timing_leaves_every_bit_as_it_was(fakes):
+    model, batch = fakes.tiny_bert().train(), batch_of(fakes)
+    model.register_buffer("calls", torch.zeros(1))
+    model(**batch).loss.backward()
+    gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    weights, states = fakes.sha256(model), randomness.capture()
+
+    def loss():
+        model.calls += 1
+        random.random(), np.random.random()
+        return model(**batch).loss
+
+    timed = precision.time_precisions(model, loss, CPU)
+    assert set(timed) == {"no", "bf16"}
+    assert min(timed.values()) > 0
+    assert fakes.sha256(model) == weights
+    assert all(parameter.grad.equal(gradients[name]) for name, parameter in model.named_parameters())
+    now = randomness.capture()
+    assert all(now[name].equal(states[name]) for name in states if not name.endswith("gauss"))
+
+
+def test_both_precisions_are_timed_in_turns(fakes):
+    model, batch, seen = fakes.tiny_bert(), batch_of(fakes), []
+
+    def loss():
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return model(**batch).loss
+
+    precision.time_precisions(model, loss, CPU, rounds=2)
+    assert seen == [False, True] * 3
+
+
+@pytest.mark.parametrize(
+    ("bf16", "chosen"), [(50.0, "bf16"), (89.0, "bf16"), (91.0, "no"), (100.0, "no"), (300.0, "no")]
+)
+def test_bf16_is_chosen_where_it_clearly_wins(bf16, chosen):
+    assert precision.faster({"no": 100.0, "bf16": bf16}) == chosen
+
+
+def test_the_choice_is_recorded_and_changes_nothing_else(benches):
+    plain = benches("plain").run(mixed_precision="no")
+    auto = benches("auto").run(mixed_precision="auto")
+    assert set(auto.training.timed_ms) == {"no", "bf16"}
+    assert auto.training.mixed_precision == precision.faster(auto.training.timed_ms)
+    if auto.training.mixed_precision == "no":
+        assert auto.sha256 == plain.sha256
+        assert auto.log == plain.log
+    assert auto.training.details()["mixed_precision"] == auto.training.mixed_precision
+
+
+@pytest.mark.parametrize("choice", ["no", "bf16"])
+def test_a_resumed_training_keeps_the_choice_and_times_nothing(benches, monkeypatch, choice):
+    whole = benches("whole").run(mixed_precision=choice)
+    bench, timed_ms = benches("again"), {"no": 1.0, "bf16": 2.0}
+    monkeypatch.setattr(precision, "choose", lambda *arguments: (choice, timed_ms))
+    with pytest.raises(Interrupted):
+        bench.run(mixed_precision="auto", stop_after=4)
+
+    def refuse(*arguments):
+        raise AssertionError("timed again")
+
+    monkeypatch.setattr(precision, "choose", refuse)
+    again = bench.run(mixed_precision="auto")
+    assert again.training.mixed_precision == choice
+    assert again.training.timed_ms == timed_ms
+    assert again.sha256 == whole.sha256
+
+
+def test_bf16_computes_in_bf16_and_hands_out_float32(bench):
+    seen = []
+
+    def objective(model, batch):
+        hook = model.classifier.register_forward_hook(lambda module, arguments, output: seen.append(output.dtype))
+        outputs = model(**batch, output_hidden_states=True)
+        hook.remove()
+        seen.append((outputs.logits.dtype, outputs.hidden_states[1].dtype, torch.is_autocast_enabled("cpu")))
+        return outputs.loss, {}
+
+    result = bench.run(mixed_precision="bf16", epochs=1, objective=objective)
+    assert seen[:2] == [torch.bfloat16, (torch.float32, torch.float32, True)]
+    assert not result.model._forward_hooks
+    assert all(parameter.dtype == torch.float32 for parameter in result.model.parameters())
+
+
+def test_fp16_needs_cuda(bench):
+    with pytest.raises(RecipeError, match=r"training\.mixed_precision: fp16 needs a CUDA device, got cpu; use auto"):
+        bench.run(mixed_precision="fp16")
+
+
+def test_a_step_that_overflows_in_fp16_changes_no_weight_and_shows_the_pruner_no_infinity(bench, monkeypatch):
+    monkeypatch.setattr(precision, "check_precision", lambda *arguments: None)
+    scaler = torch.amp.GradScaler
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: scaler("cpu", init_scale=1.0, enabled=enabled))
+    overflows, weights = [1], []
+
+    def objective(model, batch):
+        loss, parts = task_objective(model, batch)
+        weights.append(model.classifier.weight.detach().clone())
+        return loss * (float("inf") if len(weights) - 1 in overflows else 1.0), parts
+
+    monkeypatch.setattr("pipeline.training.window.Window.check_finite", lambda self: None)
+    bench.run(mixed_precision="fp16", epochs=1, objective=objective, pruner=True)
+    assert not weights[1].equal(weights[0])
+    assert weights[2].equal(weights[1])
+    assert not weights[3].equal(weights[2])
+    assert bench.pruner.steps == [0, 1, 2, 3, 4]
+    assert torch.isfinite(bench.pruner.scores).all()
