@@ -1,7 +1,10 @@
+import signal
+
 import pytest
 import torch
 from torch import nn
 
+from pipeline.interruption import Interrupted
 from pipeline.reporting.latency import WARMUP_ROUNDS, Latency, measure_latency, real_batches
 
 
@@ -90,3 +93,16 @@ def test_batches_are_neighbouring_rows_spread_over_the_split(num_rows, size, cou
     batches = real_batches(Rows(num_rows), size, count=count)
     assert [int(batch["rows"][0]) for batch in batches] == starts
     assert all(len(batch["rows"]) == rows and "labels" not in batch for batch in batches)
+
+
+def test_a_signal_stops_between_two_rounds_and_leaves_the_models_as_they_were(monkeypatch):
+    def stop():
+        raise Interrupted(signal.SIGINT)
+
+    calls = []
+    model = Recorder("dense", calls)
+    monkeypatch.setattr("pipeline.interruption.check", stop)
+    with pytest.raises(Interrupted):
+        measure_latency({"dense": model}, [{"rows": torch.tensor([0])}])
+    assert len(calls) == WARMUP_ROUNDS
+    assert model.training
