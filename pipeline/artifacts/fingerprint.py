@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipeline.recipe.sources import TaskSource
 
 MODEL_SEED = "model"
+FOREIGN_FIELDS = {"text-classification": ("image",), "image-classification": ("text", "max_length")}
+"""What each type of task does not read."""
 ABSENT = "(absent)"
 SHOWN = 60
 
@@ -45,7 +47,7 @@ def stage_document(
         "uses": stage.uses,
         "version": version,
         "config": _config(stage, is_selecting=task.select is not None),
-        "task": task.model_dump(mode="json", exclude={"dataset", "trust_remote_code"}),
+        "task": task.model_dump(mode="json", exclude={"dataset", "trust_remote_code", *FOREIGN_FIELDS[task.type]}),
         "data": dict(data),
         "seed": seed,
         "name": stage.name,

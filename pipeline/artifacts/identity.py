@@ -16,8 +16,8 @@ from pipeline.recipe.sources import DatasetSource, ModelSource
 
 FILE_FORMATS = frozenset({"csv", "tsv", "json", "parquet"})
 SAVED_FOLDER = ("dataset_dict.json", "state.json")
-BUILTIN_VERSIONS = {"digits": 1, "grammar": 1}
-"""Raised when a builtin data set's rows change for the same options."""
+BUILTINS: dict[str, dict[str, int]] = {"digits": {"version": 1}, "grammar": {"version": 1, "rows": 2000, "seed": 0}}
+"""Each builtin data set's default options, and a version raised when its rows change for the same options."""
 
 
 class Identities:
@@ -30,8 +30,7 @@ class Identities:
     def dataset(self, source: DatasetSource) -> dict[str, Any]:
         """Return what the rows depend on; raises ``DataError`` for a file that is not there."""
         if source.builtin is not None:
-            options = {key: value for key in ("rows", "seed") if (value := getattr(source, key)) is not None}
-            return {"builtin": source.builtin, "version": BUILTIN_VERSIONS[source.builtin], **options}
+            return {"builtin": source.builtin, **BUILTINS[source.builtin], **_given(source, "rows", "seed")}
         path = str(source.path)
         if path in FILE_FORMATS:
             return {"format": path, "files": self._splits(source)}

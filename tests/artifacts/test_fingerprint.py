@@ -1,0 +1,94 @@
+import pytest
+
+from pipeline.artifacts.fingerprint import derive_seed, explain, fingerprint, stage_document
+from pipeline.recipe import StageRecipe, TaskSource
+from pipeline.recipe.training import StageConfig
+
+TASK = {"type": "text-classification", "dataset": {"builtin": "grammar"}, "text": "text"}
+
+
+def document(*, config=None, task=None, uses="finetune", name="finetune", **changes):
+    values = {
+        "version": 1,
+        "seed": 1,
+        "data": {"builtin": "grammar"},
+        "parent": {"model/model.safetensors": "a" * 64},
+        "teacher": None,
+        **changes,
+    }
+    stage = StageRecipe(uses, name, StageConfig(**{"epochs": 1, **(config or {})}))
+    return stage_document(stage, task=TaskSource(**{**TASK, **(task or {})}), **values)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"version": 2}, "version"),
+        ({"seed": 2}, "seed"),
+        ({"uses": "distill"}, "uses"),
+        ({"name": "other"}, "name"),
+        ({"data": {"builtin": "digits"}}, "data.builtin"),
+        ({"parent": {"model/model.safetensors": "b" * 64}}, "parent.model/model.safetensors"),
+        ({"teacher": {"model/model.safetensors": "b" * 64}}, "teacher"),
+        ({"config": {"learning_rate": 1e-3}}, "config.learning_rate"),
+        ({"config": {"betas": [0.9, 0.98]}}, "config.betas"),
+        ({"config": {"warmup": 0.0}}, "config.warmup"),
+        ({"config": {"max_grad_norm": None}}, "config.max_grad_norm"),
+        ({"task": {"text": ["a", "b"]}}, "task.text"),
+        ({"task": {"train_rows": 5}}, "task.train_rows"),
+        ({"task": {"labels": ["no", "yes"]}}, "task.labels"),
+    ],
+)
+def test_fingerprint_changes_with_a_meaningful_field_and_the_field_is_named(change, field):
+    old, new = document(), document(**change)
+
+    assert fingerprint(old) != fingerprint(new)
+    assert [found.field for found in explain(old, new)] == [field]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"teacher": "finetune"}},
+        {"config": {"log_every": 3}},
+        {"config": {"evaluate_every": 3}},
+        {"config": {"save_seconds": 3}},
+        {"config": {"save_share": 0.5}},
+        {"config": {"progress": False}},
+        {"task": {"trust_remote_code": True}},
+        {"task": {"image": "picture"}},
+        {"config": {"epochs": 1.0}},
+    ],
+)
+def test_fingerprint_does_not_change_with_what_changes_no_result(change):
+    assert fingerprint(document()) == fingerprint(document(**change))
+
+
+def test_evaluations_count_where_the_best_epoch_is_selected():
+    selecting = document(task={"select": 0.1})
+    assert fingerprint(selecting) != fingerprint(document(task={"select": 0.1}, config={"evaluate_every": 3}))
+
+
+def test_document_is_what_json_gives_back():
+    made = document(parent={"model": {"config": {"id2label": {0: "a"}}}})
+    assert made["parent"] == {"model": {"config": {"id2label": {"0": "a"}}}}
+
+
+def test_explanation_tells_old_and_new_and_what_is_absent():
+    old = {"a": {"b": 1, "gone": "x"}, "same": [1], "digest": "a" * 64}
+    new = {"a": {"b": 1.5}, "same": [1], "digest": "b" * 64, "added": {"c": 2}}
+
+    assert [str(change) for change in explain(old, new)] == [
+        "a.b: 1 → 1.5",
+        'a.gone: "x" → (absent)',
+        "digest: aaaaaaaaaaaa → bbbbbbbbbbbb",
+        'added: (absent) → {"c": 2}',
+    ]
+    assert explain(old, old) == []
+
+
+def test_seeds_differ_by_stage_and_by_recipe_and_never_change():
+    seeds = {derive_seed(seed, name) for seed in range(20) for name in ("finetune", "distill", "model")}
+    assert len(seeds) == 60
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert derive_seed(42, "finetune") == 1647693289
