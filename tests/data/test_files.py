@@ -125,7 +125,7 @@ def test_a_broken_file_is_refused_in_one_line_with_its_place(tmp_path, kind, con
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match="no such file: .*absent.jsonl"):
+    with pytest.raises(DataError, match=r"no such file: .*absent\.jsonl"):
         load("json", train=tmp_path / "absent.jsonl")
 
 

@@ -55,12 +55,10 @@ def test_grammar_labels_follow_from_its_scores():
     rows = grammar(rows=200)["train"]
     for row in rows:
         assert row["label"] == int(row["score"] > 0)
-    plain = {row["text"]: row for row in rows if " was " in row["text"] and "," not in row["text"]}
-    praise = [
-        row for text, row in plain.items() if text.endswith("clever") and not set(text.split()) & {"not", "never"}
-    ]
-    assert praise
-    assert all(row["label"] == 1 for row in praise if "hardly" not in row["text"])
+    plain = [row for row in rows if "," not in row["text"] and row["text"].endswith("clever")]
+    assert {row["label"] for row in plain} == {0, 1}
+    for row in plain:
+        assert row["label"] == int(not set(row["text"].split()) & {"not", "never", "hardly"})
 
 
 def test_words_alone_do_not_solve_the_grammar():
@@ -68,11 +66,9 @@ def test_words_alone_do_not_solve_the_grammar():
     from sklearn.linear_model import LogisticRegression
 
     splits = grammar(rows=1000)
-    words = CountVectorizer().fit(splits["train"]["text"][:])
-    model = LogisticRegression(max_iter=500).fit(
-        words.transform(splits["train"]["text"][:]), splits["train"]["label"][:]
-    )
-    accuracy = model.score(words.transform(splits["validation"]["text"][:]), splits["validation"]["label"][:])
+    counter = CountVectorizer().fit(splits["train"]["text"][:])
+    train, validation = ((counter.transform(rows["text"][:]), rows["label"][:]) for rows in splits.values())
+    accuracy = LogisticRegression(max_iter=500).fit(*train).score(*validation)
     assert 0.5 < accuracy < 0.8
 
 

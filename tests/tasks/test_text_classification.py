@@ -23,7 +23,7 @@ def write(path, rows):
 
 @pytest.fixture
 def make(tmp_path):
-    def make(train=ROWS, validation=ROWS, *, model=SCRATCH, processor_dir=None, seed=0, **fields):
+    def make(train=ROWS, validation=ROWS, /, *, model=SCRATCH, processor_dir=None, seed=0, **fields):
         files = {"train": write(tmp_path / "train.jsonl", train), "validation": write(tmp_path / "v.jsonl", validation)}
         options = {"type": "text-classification", "text": "text", "max_length": 32, **fields}
         options.setdefault("dataset", DatasetSource(path="json", data_files=files))
@@ -77,31 +77,6 @@ def test_texts_are_tokenized_only_when_a_batch_is_asked_for(make, monkeypatch):
     task = make()
     assert len(task.train) == 3
     assert not calls
-
-
-@pytest.mark.parametrize(
-    ("values", "fields", "names", "numbers"),
-    [
-        ([1, 0, 1], {}, ["LABEL_0", "LABEL_1"], [1, 0, 1]),
-        ([1.0, 0.0, 1.0], {}, ["LABEL_0", "LABEL_1"], [1, 0, 1]),
-        ([True, False, True], {}, ["LABEL_0", "LABEL_1"], [1, 0, 1]),
-        (["pos", "neg", "pos"], {}, ["neg", "pos"], [1, 0, 1]),
-        (["pos", "neg", "pos"], {"labels": ["pos", "neg"]}, ["pos", "neg"], [0, 1, 0]),
-        ([1, 0, 1], {"labels": ["bad", "good", "unseen"]}, ["bad", "good", "unseen"], [1, 0, 1]),
-        ([1, -1, 1], {"labels": ["-1", "0", "1"]}, ["-1", "0", "1"], [2, 0, 2]),
-        ([5, 1.0, 5], {"labels": ["1", "5"]}, ["1", "5"], [1, 0, 1]),
-    ],
-)
-def test_labels_get_numbers_in_a_fixed_order_of_names(make, values, fields, names, numbers):
-    rows = [{**row, "label": value} for row, value in zip(ROWS, values, strict=True)]
-    task = make(rows, rows, **fields)
-    assert labels(task.train).tolist() == numbers
-    assert labels(task.train).dtype == torch.int64
-    config = task.config_fields()
-    assert config["id2label"] == dict(enumerate(names))
-    assert config["label2id"] == {name: number for number, name in enumerate(names)}
-    assert config["num_labels"] == len(names)
-    assert config["problem_type"] == "single_label_classification"
 
 
 def test_a_features_class_names_keep_their_order(make):
@@ -211,13 +186,6 @@ def test_data_that_is_not_what_the_recipe_says_is_refused_in_one_line(make, trai
         make(train, validation, **fields)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("labels", [["bad", "fine"], ["good", "bad", "fine"]])
-def test_a_name_that_is_no_class_is_refused_with_the_classes(make, labels):
-    rows = [{**row, "label": name} for row, name in zip(ROWS, ["good", "bad", "odd"], strict=True)]
-    with pytest.raises(DataError, match=f"is not one of the classes; the classes are {', '.join(labels)}"):
-        make(rows, rows, labels=labels)
 
 
 def test_an_empty_split_is_refused(make, tmp_path):

@@ -128,13 +128,13 @@ def test_a_folder_without_a_tokenizer_is_refused_by_name(tmp_path, checkpoint):
     (checkpoint / "tokenizer.json").unlink()
     with pytest.raises(DataError, match=r"checkpoint has no tokenizer .* needs one of .*tokenizer\.json"):
         load_tokenizer(ModelSource(pretrained=str(checkpoint)), None, unread)
-    with pytest.raises(DataError, match="no such folder: .*nowhere"):
+    with pytest.raises(DataError, match=r"no such folder: .*nowhere"):
         load_tokenizer(scratch(), tmp_path / "nowhere", unread)
 
 
 def test_a_broken_tokenizer_is_refused_in_one_line(checkpoint):
     (checkpoint / "tokenizer.json").write_text("{\n\n")
-    with pytest.raises(DataError, match="cannot load a tokenizer from .*checkpoint") as caught:
+    with pytest.raises(DataError, match=r"cannot load a tokenizer from .*checkpoint") as caught:
         load_tokenizer(ModelSource(pretrained=str(checkpoint)), None, unread)
     assert "\n" not in str(caught.value)
 
