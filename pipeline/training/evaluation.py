@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import PartialState
 from torch import nn
 
 from pipeline import interruption
 from pipeline.training.batches import by_length
+from pipeline.training.processes import launched
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,7 +32,7 @@ def evaluate(
     accelerate finds), and left where it was and in the mode it was in. Raises ``Interrupted`` between two batches.
     """
     home = next(model.parameters()).device
-    target = torch.device(PartialState().device if device is None else device)
+    target = torch.device(launched().device if device is None else device)
     modes = {module: module.training for module in model.modules()}
     scores: dict[str, float] = {}
     try:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelerate import PartialState
 from torch import Tensor
 
 from pipeline.errors import RecipeError
 from pipeline.training.metrics_log import MetricsLog
+from pipeline.training.processes import launched
 from pipeline.training.pruner import Pruner
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def task_objective(model: PreTrainedModel, batch: dict[str, Tensor]) -> tuple[Te
 
 def steps_per_epoch(config: TrainingConfig, task: Task) -> int:
     """Return the optimizer steps in which every row of the training split is seen once."""
-    processes: int = PartialState().num_processes
+    processes: int = launched().num_processes
     batches = math.ceil(math.ceil(len(task.train) / config.batch_size) / processes)
     return math.ceil(batches / config.gradient_accumulation)
 

@@ -6,9 +6,14 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather, reduce
+from accelerate.utils import broadcast_object_list, gather, parse_flag_from_env, reduce
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+
+def launched() -> PartialState:
+    """Return what ``accelerate launch`` set up; unlike a bare ``PartialState`` it heeds a launch on the CPU."""
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 class Processes:
@@ -20,7 +25,7 @@ class Processes:
     """
 
     def __init__(self) -> None:
-        state = PartialState()
+        state = launched()
         self.device: torch.device = state.device
         self.count: int = state.num_processes
         self.index: int = state.process_index
@@ -60,4 +65,4 @@ class Processes:
 
     def wait(self) -> None:
         """Wait until every process is here."""
-        PartialState().wait_for_everyone()
+        launched().wait_for_everyone()
