@@ -59,7 +59,9 @@ def tiny_model() -> Callable[..., Any]:
         import transformers
 
         attention = fields.pop("attn_implementation", "sdpa")
-        config = transformers.AutoConfig.for_model(model_type, **{**SIZES[model_type], "num_labels": 3, **fields})
+        num_labels = 2 if head == "ForQuestionAnswering" else 3
+        fields = {**SIZES[model_type], "num_labels": num_labels, **fields}
+        config = transformers.AutoConfig.for_model(model_type, **fields)
         config._attn_implementation = attention
         mapping = transformers.CONFIG_MAPPING[model_type].__name__.removesuffix("Config")
         suffix = head or (
@@ -89,3 +91,29 @@ def tiny_batch() -> Callable[..., dict[str, Any]]:
         return {"input_ids": torch.randint(5, 50, (2, 7), generator=generator), "attention_mask": mask}
 
     return build
+
+
+@pytest.fixture
+def largest_tensor() -> Any:
+    """A context manager that remembers the elements of the largest tensor made in memory while it is open.
+
+    Tensors it is given, and views of them, do not count.
+    """
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class LargestTensor(TorchDispatchMode):
+        def __init__(self, known: Any = ()) -> None:
+            super().__init__()
+            self.elements = 0
+            self.known = {tensor.untyped_storage().data_ptr() for tensor in known}
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            for tensor in result if isinstance(result, (tuple, list)) else [result]:
+                in_memory = isinstance(tensor, torch.Tensor) and tensor.device.type != "meta"
+                if in_memory and tensor.untyped_storage().data_ptr() not in self.known:
+                    self.elements = max(self.elements, tensor.numel())
+            return result
+
+    return LargestTensor

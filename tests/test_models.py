@@ -120,6 +120,22 @@ def test_vit_is_saved_under_the_names_its_modules_have(tmp_path, tiny_model):
     assert load_file(tmp_path / "plainly" / "model.safetensors").keys() == model.state_dict().keys()
 
 
+def test_loading_a_condensed_model_never_allocates_its_original_widths(tmp_path, tiny_model, largest_tensor):
+    model = tiny_model("bert", intermediate_size=5000)
+    condensed = condense(model, KeepPlan({f"encoder.{layer}.channels": Kept(5000, (7,)) for layer in range(2)}))
+    save_model(condensed, tmp_path / "condensed")
+    save_model(model, tmp_path / "dense")
+    register_models()
+    with largest_tensor() as plainly:
+        transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "condensed")
+    with largest_tensor() as strictly:
+        load_model(tmp_path / "condensed", "AutoModelForSequenceClassification")
+    with largest_tensor() as dense:
+        load_model(tmp_path / "dense", "AutoModelForSequenceClassification")
+    assert dense.elements == 5000 * 16
+    assert max(plainly.elements, strictly.elements) <= 50 * 16
+
+
 def lose(name):
     return lambda weights: weights.pop(name)
 
