@@ -26,6 +26,7 @@ class MaskedBlocks:
         self.dead = torch.zeros(self.shape, dtype=torch.bool, device=device)
         self.raw = torch.zeros((0, *block), dtype=weight.parameter.dtype, device=device)
         """The values under the mask, ``(masked blocks, rows, columns)``, in the order of ``dead.nonzero()``."""
+        self._index = self.dead.nonzero(as_tuple=True)
 
     def movement(self) -> Tensor | None:
         """Return ``Σ_B W ⊙ dL/dW`` for every block, in the shape ``shape``; the raw weight must be in place."""
@@ -38,12 +39,12 @@ class MaskedBlocks:
         """Zero the gradients of masked blocks, ``dL/dW = M ⊙ dL/dW'``: they count in no norm and move nothing."""
         gradient = self.weight.gradient()
         if gradient is not None and len(self.raw):
-            self._blocks(gradient)[self.dead] = 0
+            self._blocks(gradient)[self._index] = 0
 
     def restore(self) -> None:
         """Put the raw values back; also undoes whatever the optimizer did to masked blocks."""
         if len(self.raw):
-            self._blocks(self.weight.weight())[self.dead] = self.raw
+            self._blocks(self.weight.weight())[self._index] = self.raw
 
     def mask(self, dead: Tensor) -> None:
         """Mask exactly the blocks of ``dead``, a bool tensor of ``shape``; those no longer in it come back."""
@@ -51,9 +52,10 @@ class MaskedBlocks:
         if not torch.equal(dead, self.dead):
             self.restore()
             self.dead = dead.clone()
-            self.raw = blocks[dead]
+            self._index = dead.nonzero(as_tuple=True)
+            self.raw = blocks[self._index]
         if len(self.raw):
-            blocks[self.dead] = 0
+            blocks[self._index] = 0
 
     def load(self, dead: Tensor, raw: Tensor) -> None:
         """Take over a saved mask and the raw values under it; the parameter is restored by whoever saved it."""
@@ -64,11 +66,13 @@ class MaskedBlocks:
             )
         self.dead = dead.to(self.weight.parameter.device, copy=True)
         self.raw = raw.to(self.weight.parameter.device, self.weight.parameter.dtype, copy=True)
+        self._index = self.dead.nonzero(as_tuple=True)
 
     def to_parameter_device(self) -> None:
         """Follow the parameter to its device."""
         device = self.weight.parameter.device
         self.dead, self.raw = self.dead.to(device), self.raw.to(device)
+        self._index = self.dead.nonzero(as_tuple=True)
 
     def _blocks(self, tensor: Tensor) -> Tensor:
         """Return a view ``(*shape, rows, columns)``."""
