@@ -57,7 +57,7 @@ def test_a_row_without_a_label_in_a_named_feature_is_refused():
     feature = datasets.Features({"label": datasets.ClassLabel(names=["a", "b"])})
     rows = Rows("test", datasets.Dataset.from_dict({"label": [0, -1]}, features=feature))
     with pytest.raises(DataError, match="split 'test', row 2, column 'label': label -1 is out of range"):
-        find_labels(source(), rows)
+        find_labels(source(), rows).encode(rows)
 
 
 @pytest.mark.parametrize("given", [("bad", "fine"), None])
