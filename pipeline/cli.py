@@ -158,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _show_progress()
     try:
         status = app(given, standalone_mode=False, obj=session, prog_name="pruneline")
+        if status == 128 + signal.SIGINT:  # typer made it of a KeyboardInterrupt
+            status = _explain(KeyboardInterrupt(), given, session)
     except BaseException as error:
         status = _explain(error, given, session)
     _flush()

@@ -1,0 +1,177 @@
+# ruff: noqa: E501 - a message stands here as it is printed, in one line
+import json
+import logging
+import signal
+
+import pytest
+import typer
+
+from pipeline import cli
+from pipeline.errors import ArtifactError, RecipeError
+from pipeline.interruption import Interrupted
+
+RECIPE = """\
+name: example
+model: {config: {model_type: bert}}
+task:
+  type: text-classification
+  dataset: {builtin: grammar}
+  text: text
+training: {learning_rate: 1e-4}
+stages:
+  - {uses: finetune, epochs: 2}
+  - {uses: prune_heads, name: heads, sparsity: 0.5}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before():
+    loggers = [logging.getLogger(name) for name in ("pipeline", "stages")]
+    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (logger.handlers, level, logger.propagate) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch):
+    """Call the command in an empty folder with a recipe; return status, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+
+    def run_command(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(list(arguments))
+        printed = capsys.readouterr()
+        return stopped.value.code, printed.out, printed.err
+
+    return run_command
+
+
+def fail(monkeypatch, error):
+    def plan(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("pipeline.api.plan", plan)
+
+
+def test_plan_shows_every_value_with_its_origin_and_what_would_run(call):
+    status, output, errors = call("plan", "recipe.yaml", "--set", "training.batch_size=4")
+    assert (status, errors) == (0, "")
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert "recipe.yaml 9: epochs=2" in lines
+    assert "recipe.yaml 10: sparsity=0.5" in lines
+    assert lines.count("training (recipe.yaml) 7: learning_rate=0.0001") == 2
+    assert lines.count("training (--set) batch_size=4") == 2
+    assert "heads (prune_heads)" in lines
+    assert lines[-5:] == [
+        "runs/example",
+        "1 finetune missing",
+        "2 heads missing",
+        "depends on finetune",
+        "to run: finetune, heads",
+    ]
+
+
+def test_plan_without_values_is_the_plan_alone(call):
+    _, output, _ = call("plan", "recipe.yaml", "--no-values", "--until", "finetune")
+    assert output.splitlines() == ["runs/example", "   1  finetune  missing", "to run: finetune"]
+
+
+def test_plan_of_every_stage_shows_each_field_once(call):
+    from pipeline.recipe import load_recipe
+    from stages import STAGES
+
+    _, output, _ = call("plan", "recipe.yaml")
+    recipe = load_recipe("recipe.yaml", stages=STAGES)
+    shown = output.count("=")
+    assert shown == sum(not path.startswith("training.") for path, _, _ in recipe.values())
+
+
+def test_plan_writes_nothing(call, tmp_path):
+    call("plan", "recipe.yaml")
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_status_tells_when_there_is_nothing(call):
+    assert call("status") == (0, "no runs in runs\n", "")
+    status, _, errors = call("status", "mine")
+    assert (status, errors) == (2, "mine: no such run; there are in runs: none\n")
+
+
+def test_recipes_are_listed_by_name_and_printed_as_they_are(call):
+    status, output, _ = call("recipes")
+    assert status == 0
+    assert [line.split()[0] for line in output.splitlines()] == [
+        "bert-base-mnli",
+        "bert-base-sst2",
+        "minilm-sst2",
+        "quickstart",
+    ]
+    _, text, _ = call("recipes", "quickstart")
+    assert "name: quickstart\n" in text
+    assert call("recipes", "quick")[::2] == (
+        2,
+        "quick: no such recipe (did you mean 'quickstart'?); shipped: "
+        "bert-base-mnli, bert-base-sst2, minilm-sst2, quickstart\n",
+    )
+
+
+def test_schema_is_json_that_knows_every_stage(call):
+    _, output, _ = call("schema")
+    assert {"stage-finetune", "stage-prune_heads", "stage-distill", "stage-prune_ffn"} <= set(
+        json.loads(output)["$defs"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (RecipeError("recipe.yaml:3: seed: wrong"), 2, "recipe.yaml:3: seed: wrong\n"),
+        (ArtifactError("runs/x is damaged"), 1, "runs/x is damaged\n"),
+        (ZeroDivisionError("division\nby zero"), 1, "unexpected ZeroDivisionError: division by zero; --debug shows the traceback\n"),
+        (Interrupted(signal.SIGINT), 130, "stopped by SIGINT; resume with: pruneline run recipe.yaml --runs-dir 'my runs'\n"),
+        (Interrupted(signal.SIGTERM), 143, "stopped by SIGTERM; resume with: pruneline run recipe.yaml --runs-dir 'my runs'\n"),
+        (KeyboardInterrupt(), 130, "stopped by SIGINT; resume with: pruneline run recipe.yaml --runs-dir 'my runs'\n"),
+        (typer.Abort(), 130, "stopped by SIGINT; resume with: pruneline run recipe.yaml --runs-dir 'my runs'\n"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)  # fmt: skip
+def test_what_stops_a_command_is_one_line_and_a_status(call, monkeypatch, error, status, message):
+    fail(monkeypatch, error)
+    assert call("run", "recipe.yaml", "--runs-dir", "my runs") == (status, "", message)
+
+
+@pytest.mark.parametrize("redo", [("--from", "heads"), ("--from=heads",)])
+def test_the_command_that_resumes_does_not_redo_again(call, monkeypatch, redo):
+    fail(monkeypatch, Interrupted(signal.SIGINT))
+    _, _, errors = call("run", "recipe.yaml", *redo, "--set", "seed=3")
+    assert errors == "stopped by SIGINT; resume with: pruneline run recipe.yaml --set seed=3\n"
+
+
+def test_debug_shows_the_traceback_and_keeps_the_status(call, monkeypatch):
+    fail(monkeypatch, RecipeError("seed: wrong"))
+    status, _, errors = call("run", "recipe.yaml", "--debug")
+    assert status == 2
+    assert errors.startswith("Traceback (most recent call last):")
+    assert errors.splitlines()[-1] == "seed: wrong"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run",), "Missing argument 'recipe'. See: pruneline run --help"),
+        (("run", "recipe.yaml", "--bogus"), "No such option: --bogus See: pruneline run --help"),
+        (("walk",), "No such command 'walk'. See: pruneline --help"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_status_2(call, arguments, message):
+    assert call(*arguments) == (2, "", f"{message}\n")
+
+
+def test_help_names_the_commands_and_options(call):
+    status, output, _ = call("--help")
+    assert status == 0
+    assert all(f"\n  {name} " in output for name in ("run", "plan", "status", "evaluate", "recipes", "schema"))
+    _, output, _ = call("run", "--help")
+    assert all(option in output for option in ("--from", "--until", "--set", "--runs-dir", "--debug"))
