@@ -31,6 +31,7 @@ def execute(plan: Plan) -> Run:
     """
     run = Run(plan.run_dir)
     with interruption.handling():
+        processes.join()
         _refuse_busy(run)
         bench = _prepare(plan)
         processes.wait()

@@ -310,6 +310,7 @@ def test_interruption_before_a_stage_stops_and_resumes(machine, monkeypatch):
 def test_only_the_main_process_writes(machine, monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("pipeline.runner.processes.join", lambda: None)
     monkeypatch.setattr("pipeline.runner.processes.wait", lambda: None)
 
     machine.run(machine.recipe({"uses": "train"}))
