@@ -118,9 +118,7 @@ class Attention(nn.Module):
         self.o = nn.Linear(inner, width)
 
     def heads(self, x):
-        q, k, v = (
-            part(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in (self.q, self.k, self.v)
-        )
+        q, k, v = (part(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in (self.q, self.k, self.v))
         return (torch.softmax(q @ k.transpose(-1, -2), dim=-1) @ v).transpose(1, 2).flatten(2)
 
     def forward(self, x):

@@ -219,7 +219,9 @@ def test_a_pruner_restored_mid_run_ends_with_identical_masks_and_weights(layers,
     optimizer.load_state_dict(moments)
     run_steps(other, again, STEPS - middle, first=middle, optimizer=optimizer)
     assert again.finish() == pruner.finish()
-    assert all(torch.equal(a, b) for a, b in zip(layers.state_dict().values(), other.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(layers.state_dict().values(), other.state_dict().values(), strict=True)
+    )
     assert all(torch.equal(value, again.tensors()[name]) for name, value in pruner.tensors().items())
 
 

@@ -1,0 +1,260 @@
+import importlib
+import logging
+
+import pytest
+import torch
+
+from pipeline.errors import CompressionError, RecipeError
+from pipeline.surgery.keep_plan import KeepPlan, Kept
+from stages import STAGES
+from stages.distill import Distill, DistillConfig
+from stages.finetune import Finetune, FinetuneConfig
+from stages.prune_ffn import PruneFfn, PruneFfnConfig
+from stages.prune_heads import PruneHeads, PruneHeadsConfig
+
+QUICK = {"steps": 12, "batch_size": 8, "learning_rate": 1e-3, "mixed_precision": "no", "progress": False}
+
+
+def kept(result):
+    return [len(group.units) for name, group in result.keep_plan.items()]
+
+
+def total(result, kind):
+    return sum(len(group.units) for name, group in result.keep_plan.items() if name.endswith(kind))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_is_found_by_its_reference_and_says_what_a_stage_must(name):
+    module, _, attribute = STAGES[name].partition(":")
+    stage = getattr(importlib.import_module(module), attribute)()
+    assert stage.version >= 1
+    assert stage.provides_teacher == (name == "finetune")
+    assert stage.needs_teacher(stage.Config()) == (name in ("distill", "prune_ffn"))
+
+
+def test_pruning_stages_need_a_teacher_exactly_when_they_distill():
+    assert PruneHeads().needs_teacher(PruneHeadsConfig(distill={}))
+    assert not PruneFfn().needs_teacher(PruneFfnConfig(distill=None))
+
+
+def test_finetune_trains_and_cuts_nothing(make_context, small_bert):
+    result = Finetune().run(make_context(FinetuneConfig(**QUICK)))
+    before = small_bert().state_dict()
+    assert result.keep_plan is None
+    assert result.details["steps"] == 12
+    assert not torch.equal(result.model.state_dict()["classifier.weight"], before["classifier.weight"])
+
+
+def test_distill_brings_the_student_nearer_to_its_teacher(make_context, small_bert, task):
+    teacher = small_bert(seed=7)
+    config = DistillConfig(**{**QUICK, "steps": 30, "learning_rate": 1e-2, "task_weight": 0.0})
+    result = Distill().run(make_context(config, teacher=teacher))
+    batch = task.train.batch(range(16))
+
+    def distance(model):
+        with torch.no_grad():
+            mine, theirs = (each(**batch, output_hidden_states=True).hidden_states[-1] for each in (model, teacher))
+        return float((mine - theirs).square().mean())
+
+    assert distance(result.model) < 0.5 * distance(small_bert())
+    assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), small_bert(seed=7).parameters(), strict=True))
+
+
+def test_distill_without_a_teacher_or_with_one_that_does_not_fit_says_so(make_context, small_bert):
+    with pytest.raises(RecipeError, match=r"stages\.tiny\.teacher: there is none"):
+        Distill().run(make_context(DistillConfig(**QUICK)))
+    with pytest.raises(RecipeError, match=r"stages\.tiny\.teacher: must have the student's 2 layers"):
+        Distill().run(make_context(DistillConfig(**QUICK), teacher=small_bert(num_hidden_layers=3)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        ({"sparsity": 0.5}, 4),
+        ({"sparsity": 0.5, "granularity": "head"}, 4),
+        ({"sparsity": 0.25, "criterion": "l1"}, 6),
+        ({"sparsity": 0.5, "distill": {}, "prune_end": 1.0}, 4),
+        ({"score_learning_rate": 1.0, "regular_scale": 1000}, 0),
+    ],
+)
+def test_prune_heads_cuts_what_was_asked_and_records_both_sides(make_context, small_bert, settings, left):
+    context = make_context(PruneHeadsConfig(**QUICK, **settings), teacher=small_bert(seed=1))
+    result = PruneHeads().run(context)
+    assert total(result, "heads") == left
+    assert {"before_cut/validation/accuracy", "after_cut/validation/accuracy"} <= result.metrics.keys()
+    assert result.tensors
+    assert all(tensor.is_contiguous() for tensor in result.tensors.values())
+    widths = [layer.attention.output.dense.in_features // 4 for layer in result.model.bert.encoder.layer]
+    assert widths == kept(result)
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        ({}, [9, 0]),
+        ({"match_heads_ratio": 1.0}, [18, 0]),
+        ({"sparsity": [0.25, 1.0], "distill": None}, [18, 0]),
+        ({"sparsity": 0.5, "scope": "local", "form": "nni"}, [12, 12]),
+        ({"sparsity": 0.5, "scope": "local", "rounds": 1, "criterion": "l1"}, [12, 12]),
+        ({"sparsity": 0.3, "scope": "local", "multiple_of": 8, "prune_end": 1.0}, [24, 24]),
+    ],
+)
+def test_prune_ffn_cuts_what_was_asked_in_every_layer(make_context, small_bert, settings, left):
+    plan = KeepPlan({"encoder.0.heads": Kept(4, (0, 1, 3)), "encoder.1.heads": Kept(4, ())})
+    context = make_context(PruneFfnConfig(**QUICK, **settings), teacher=small_bert(seed=1), parent_keep_plan=plan)
+    result = PruneFfn().run(context)
+    assert kept(result) == left
+    assert [layer.intermediate.dense.out_features for layer in result.model.bert.encoder.layer] == left
+
+
+def test_a_global_share_of_channels_is_removed_exactly(make_context):
+    config = PruneFfnConfig(**QUICK, sparsity=0.7, max_sparsity_per_layer=0.8, distill=None)
+    result = PruneFfn().run(make_context(config))
+    assert total(result, "channels") == 48 - round(0.7 * 48)
+    assert min(kept(result)) >= 24 - round(0.8 * 24)
+
+
+def test_unit_masks_leave_the_metric_as_it_is_across_the_cut(make_context):
+    for stage, config in (
+        (PruneHeads, PruneHeadsConfig(**QUICK, sparsity=0.5, granularity="head")),
+        (PruneFfn, PruneFfnConfig(**QUICK, sparsity=0.5, distill=None)),
+    ):
+        metrics = stage().run(make_context(config, name=stage.__name__)).metrics
+        assert metrics["before_cut/validation/accuracy"] == metrics["after_cut/validation/accuracy"]
+
+
+def test_stages_follow_each_other_down_to_a_layer_with_nothing_left(make_context, small_bert):
+    teacher, model, plan = small_bert(), small_bert(), KeepPlan({})
+    for index, (stage, config) in enumerate(
+        [
+            (PruneHeads, PruneHeadsConfig(**QUICK, sparsity=0.5)),
+            (Distill, DistillConfig(**QUICK)),
+            (PruneFfn, PruneFfnConfig(**QUICK, sparsity=[1.0, 0.5])),
+            (PruneHeads, PruneHeadsConfig(**QUICK, score_learning_rate=1.0, regular_scale=1000)),
+            (Distill, DistillConfig(**QUICK)),
+        ]
+    ):
+        context = make_context(config, model=model, teacher=teacher, name=f"stage{index}", parent_keep_plan=plan)
+        result = stage().run(context)
+        model, plan = result.model, plan.then(result.keep_plan or KeepPlan({}))
+    assert [len(group.units) for group in plan.values()] == [0, 0, 0, 12]
+    assert torch.isfinite(model(**context.task.train.batch([0, 1])).logits).all()
+    with pytest.raises(CompressionError, match="the model has no heads left to prune"):
+        PruneHeads().run(make_context(PruneHeadsConfig(**QUICK), model=model, name="again"))
+
+
+def lose_a_kept_unit(condense, model, plan):
+    name = next(iter(plan))
+    others = [unit for unit in range(plan[name].of) if unit not in plan[name].units]
+    swapped = Kept(plan[name].of, tuple(sorted((*plan[name].units[1:], others[0]))))
+    return condense(model, KeepPlan({**plan, name: swapped}))
+
+
+def lose_a_bias(condense, model, plan):
+    condensed = condense(model, plan)
+    condensed.bert.encoder.layer[0].attention.output.dense.bias.zero_()
+    return condensed
+
+
+def mix_up_columns(condense, model, plan):
+    condensed = condense(model, plan)
+    weight = condensed.bert.encoder.layer[0].attention.output.dense.weight
+    weight.copy_(weight.flip(1))
+    return condensed
+
+
+@pytest.mark.parametrize("fault", [lose_a_kept_unit, lose_a_bias, mix_up_columns])
+def test_a_condensed_model_that_computes_something_else_stops_the_stage(make_context, monkeypatch, fault):
+    from pipeline.surgery import equality
+
+    honest = equality.condense
+    monkeypatch.setattr(equality, "condense", torch.no_grad()(lambda model, plan: fault(honest, model, plan)))
+    with pytest.raises(CompressionError, match="does not compute"):
+        PruneHeads().run(make_context(PruneHeadsConfig(**QUICK, sparsity=0.5)))
+
+
+def test_settings_without_effect_are_warned_of(make_context, caplog):
+    with caplog.at_level(logging.WARNING):
+        PruneHeads().run(make_context(PruneHeadsConfig(**QUICK, sparsity=0.5, threshold=0.3)))
+    assert "stages.tiny.threshold: 0.3 has no effect" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("stage", "config", "message"),
+    [
+        (
+            PruneHeads,
+            PruneHeadsConfig(**QUICK, prune_end=13),
+            "stages.tiny.prune_end: must be within the stage's 12 steps",
+        ),
+        (PruneHeads, PruneHeadsConfig(**QUICK, block_size=3), "stages.tiny.block_size: must divide"),
+        (
+            PruneHeads,
+            PruneHeadsConfig(**QUICK, sparsity=0.9, min_heads_per_layer=1),
+            "stages.tiny.sparsity: must be at most 0.75",
+        ),
+        (
+            PruneFfn,
+            PruneFfnConfig(**QUICK, sparsity=[0.5], distill=None),
+            "stages.tiny.sparsity: must hold one share for each of 2",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_the_model_are_refused_before_training(make_context, stage, config, message):
+    context = make_context(config)
+    with pytest.raises(RecipeError, match=message):
+        stage().run(context)
+    assert not context.work_dir.exists()
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("stage", "config"),
+    [
+        (PruneHeads, PruneHeadsConfig(**QUICK, sparsity=0.5, save_seconds=0, save_share=1.0)),
+        (
+            PruneHeads,
+            PruneHeadsConfig(**QUICK, regular_scale=100, score_learning_rate=0.5, save_seconds=0, save_share=1.0),
+        ),
+        (PruneFfn, PruneFfnConfig(**QUICK, sparsity=0.5, rounds=3, save_seconds=0, save_share=1.0)),
+    ],
+)
+@pytest.mark.parametrize("kill_at", [5, 8, "before the cut"])
+def test_a_killed_pruning_stage_resumes_to_the_same_model_plan_and_scores(
+    make_context, small_bert, monkeypatch, stage, config, kill_at
+):
+    import stages.pruning as pruning
+
+    def context(name):
+        return make_context(config, model=small_bert(), teacher=small_bert(seed=1), name=name)
+
+    whole = stage().run(context("whole"))
+    with monkeypatch.context() as patch:
+        if kill_at == "before the cut":
+            patch.setattr(pruning, "cut", lambda *arguments: (_ for _ in ()).throw(Killed))
+        else:
+            train = pruning.train
+
+            def dies(model, *, pruner, **fields):
+                step = pruner.after_optimizer_step
+
+                def after(number, lr):
+                    step(number, lr)
+                    if number == kill_at:
+                        raise Killed
+
+                pruner.after_optimizer_step = after
+                return train(model, pruner=pruner, **fields)
+
+            patch.setattr(pruning, "train", dies)
+        with pytest.raises(Killed):
+            stage().run(context("killed"))
+    resumed_from = list(context("killed").work_dir.rglob("*"))
+    again = stage().run(context("killed"))
+    assert resumed_from
+    assert again.keep_plan == whole.keep_plan
+    assert all(torch.equal(again.tensors[name], value) for name, value in whole.tensors.items())
+    assert all(torch.equal(value, again.model.state_dict()[name]) for name, value in whole.model.state_dict().items())
