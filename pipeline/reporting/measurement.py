@@ -73,12 +73,13 @@ def measure(target: Target, recipe: Recipe, *, runs_dir: Path | str, stages: Map
     if target.artifact is not None:
         target.artifact.verify()
     run = target.run or Run(Path(runs_dir) / recipe.name)
-    task = Workbench(Inspector(recipe, run, stages), folder).task
+    bench = Workbench(Inspector(recipe, run, stages), folder)
+    task = bench.task
     model = load_model(folder, task.auto_model)
     task.check_model(model)
-    reference = model
-    if target.run is not None and target.artifact is not None and target.run.stages[0] != target.artifact.name:
-        reference = target.run[target.run.stages[0]].load_model()
+    artifact = target.artifact
+    is_dense = artifact is None or (artifact.name == recipe.stages[0].name and artifact.keep_plan is None)
+    reference = model if is_dense else bench.dense_model()
     costs = profile_stage(model, reference, task, folder=folder)
     if target.artifact is None:
         costs = {name: value for name, value in costs.items() if name not in RELATIVE}

@@ -89,7 +89,7 @@ def _commit_result(bench: Workbench, index: int, result: StageResult, work: Stag
         with writing(candidate):
             _save(bench, result, total, work, candidate)
         reach("stage.saved")
-        metrics = {**result.metrics, **_measure(bench, index, candidate / MODEL)}
+        metrics = {**result.metrics, **_measure(bench, index, candidate / MODEL, is_cut=result.keep_plan is not None)}
         with writing(candidate):
             _write_card(bench, index, candidate / MODEL, metrics, total)
             files = file_digests(candidate)
@@ -132,7 +132,7 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
 
 
-def _measure(bench: Workbench, index: int, folder: Path) -> dict[str, float]:
+def _measure(bench: Workbench, index: int, folder: Path, *, is_cut: bool) -> dict[str, float]:
     """Return the scores and the costs of the saved model, loaded back as any reader of the artifact loads it."""
     from pipeline.reporting.profile import profile_stage
     from pipeline.training.evaluation import evaluate
@@ -140,11 +140,8 @@ def _measure(bench: Workbench, index: int, folder: Path) -> dict[str, float]:
     model = bench.load(folder)
     scores = evaluate(model, bench.task)
     interruption.check()
-    reference = model
-    if index > 0:
-        first = bench.inspector.run[bench.inspector.recipe.stages[0].name]
-        first.verify()
-        reference = bench.load(first.model_dir)
+    is_dense = index == 0 and not is_cut
+    reference = model if is_dense else bench.dense_model()
     return {**profile_stage(model, reference, bench.task, folder=folder), **scores}
 
 

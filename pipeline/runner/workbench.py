@@ -62,6 +62,14 @@ class Workbench:
 
         return load
 
+    def dense_model(self) -> PreTrainedModel:
+        """Return what sparsity and speed-up are counted against: the first stage's model, or its source if it cut."""
+        first = self.inspector.run.artifacts().get(self.inspector.recipe.stages[0].name)
+        if first is None or first.keep_plan is not None:
+            return self._source_model(self.inspector.recipe.model)
+        first.verify()
+        return self.load(first.model_dir)
+
     def load(self, folder: Path) -> PreTrainedModel:
         """Return the model saved in ``folder``, its parameters in fresh memory."""
         from pipeline.models import load_model
