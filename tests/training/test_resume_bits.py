@@ -5,9 +5,11 @@ import time
 
 import pytest
 
+from pipeline import interruption
 from pipeline.errors import ArtifactError
 from pipeline.interruption import Interrupted
 from pipeline.training import half_done
+from pipeline.training.loop import task_objective
 
 STEPS = 15
 
@@ -117,8 +119,6 @@ def test_the_best_epoch_never_replaces_where_a_pruner_ended(bench, fakes):
 
 
 def test_a_signal_inside_an_evaluation_loses_nothing(benches, fakes, monkeypatch):
-    from pipeline import interruption
-
     def task_with_a_signal():
         task = fakes.Task()
         split = task.validation["validation"]
@@ -139,6 +139,41 @@ def test_a_signal_inside_an_evaluation_loses_nothing(benches, fakes, monkeypatch
     assert stopped.value.signum == 2
     assert not any("validation/accuracy" in line for line in bench.log.lines())
     again = bench.run(evaluate_every=1)
+    assert again.sha256 == whole.sha256
+    assert again.log == whole.log
+
+
+def test_an_evaluation_that_a_signal_lets_finish_is_not_made_again(benches, fakes, monkeypatch):
+    class Signalled(fakes.Task):
+        def score(self, predictions, references):
+            monkeypatch.setattr(interruption, "_requested", 2)
+            return super().score(predictions, references)
+
+    whole = benches("whole").run(evaluate_every=1)
+    bench = benches("again")
+    with pytest.raises(Interrupted):
+        bench.run(task=Signalled(), evaluate_every=1)
+    assert bench.log.lines()[-1]["validation/accuracy"] == whole.log[2]["validation/accuracy"]
+    again = bench.run(evaluate_every=1)
+    assert again.sha256 == whole.sha256
+    assert again.log == whole.log
+
+
+@pytest.mark.parametrize("saved_after", [None, 6])
+def test_a_crash_between_saves_leaves_no_line_of_what_was_lost(benches, monkeypatch, saved_after):
+    def crashing(model, batch):
+        nonlocal calls
+        calls += 1
+        if calls == 10:
+            raise MemoryError
+        return task_objective(model, batch)
+
+    whole, bench, calls = benches("whole").run(), benches("again"), 0
+    monkeypatch.setattr(half_done.HalfDone, "is_due", lambda self: self.position.step == saved_after)
+    with pytest.raises(MemoryError):
+        bench.run(objective=crashing)
+    assert bench.log.lines()[-1]["step"] == 8
+    again = bench.run()
     assert again.sha256 == whole.sha256
     assert again.log == whole.log
 
