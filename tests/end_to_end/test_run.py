@@ -121,9 +121,7 @@ def test_a_display_setting_reruns_nothing(done: Run, text_recipe: dict[str, Any]
     assert set(states(text_recipe, done.path.parent, overrides=[override]).values()) == {"fresh"}
 
 
-def test_from_redoes_a_stage_on_the_artifacts_before_it(
-    done: Run, text_recipe: dict[str, Any], tmp_path: Path
-) -> None:
+def test_from_redoes_a_stage_on_the_artifacts_before_it(done: Run, text_recipe: dict[str, Any], tmp_path: Path) -> None:
     import shutil
 
     copied = tmp_path / "runs"
