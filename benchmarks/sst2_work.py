@@ -29,7 +29,7 @@ def sst2_recipe(data: Path, model: Path) -> dict[str, Any]:
             "metric": "accuracy",
             "max_length": 128,
         },
-        "training": {"batch_size": 32, "learning_rate": 3e-5, "schedule": "linear"},
+        "training": {"batch_size": 32, "learning_rate": 3e-5, "schedule": "linear", "evaluate_every": None},
         "stages": {name: {"epochs": epochs} for name, epochs in EPOCHS.items()},
     }
 
