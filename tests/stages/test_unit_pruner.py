@@ -44,8 +44,9 @@ def test_rounds_follow_the_cubic_schedule_and_end_exact(layers, run_steps, round
     assert sum(kept.of - len(kept.units) for kept in pruner.finish().values()) == final
 
 
-def test_units_that_are_gone_stay_gone_and_are_read_by_nobody(layers, run_steps):
-    pruner, before = make_pruner(layers), set()
+@pytest.mark.parametrize("scorer", [Taylor, WeightNorm])
+def test_units_that_are_gone_stay_gone_and_are_read_by_nobody(layers, run_steps, scorer):
+    pruner, before = make_pruner(layers, scorer=scorer(layers, layers.channel_groups())), set()
 
     def check(step):
         dead = {

@@ -188,6 +188,19 @@ def test_masked_weights_stay_frozen_while_their_blocks_go_on_learning(layers, ru
     assert not torch.equal(pruner.scores.values[own][weight.dead.flatten()], scores)
 
 
+def test_masked_blocks_have_no_gradient_before_clipping(layers, inputs, run_steps):
+    pruner = make_pruner(layers, sparsity=0.5)
+    run_steps(layers, pruner, SPAN.end)
+    layers.zero_grad()
+    layers.loss(inputs).backward()
+    pruner.before_optimizer_step(SPAN.end)
+    for weight in pruner.layout.weights:
+        gradients = weight._blocks(weight.weight.gradient()).abs().amax(dim=(2, 3))
+        assert not gradients[weight.dead].any()
+    assert any(weight.dead.any() for weight in pruner.layout.weights)
+    assert layers.attention[0].v.weight.grad.any()
+
+
 def test_finish_gives_kept_heads_their_masked_blocks_back_and_may_be_called_again(layers, run_steps):
     pruner = make_pruner(layers, sparsity=0.5)
     run_steps(layers, pruner, STEPS)
