@@ -64,6 +64,23 @@ def test_units_that_are_gone_stay_gone_and_are_read_by_nobody(layers, run_steps,
     assert len(before) == 6
 
 
+class Fickle(WeightNorm):
+    """Finds most important whatever it found least important a round ago."""
+
+    order = (1.0, -1.0)
+
+    def importances(self):
+        self.order = self.order[::-1]
+        return {name: self.order[0] * torch.arange(6.0) for name in self._weights}
+
+
+def test_a_unit_that_is_gone_does_not_come_back_however_important_it_looks(layers, run_steps):
+    pruner, seen = make_pruner(layers, scorer=Fickle(layers, layers.channel_groups())), []
+    run_steps(layers, pruner, STEPS, after=lambda step: seen.append(torch.cat(list(pruner.alive.values()))))
+    assert all(not (later & ~earlier).any() for earlier, later in zip(seen, seen[1:], strict=False))
+    assert sum(gone(pruner)) == 6
+
+
 def test_the_gradients_of_gone_units_are_zero_before_clipping(layers, inputs, run_steps):
     pruner = make_pruner(layers)
     run_steps(layers, pruner, STEPS)
