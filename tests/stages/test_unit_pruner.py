@@ -1,4 +1,5 @@
 import copy
+import itertools
 
 import pytest
 import torch
@@ -77,7 +78,7 @@ class Fickle(WeightNorm):
 def test_a_unit_that_is_gone_does_not_come_back_however_important_it_looks(layers, run_steps):
     pruner, seen = make_pruner(layers, scorer=Fickle(layers, layers.channel_groups())), []
     run_steps(layers, pruner, STEPS, after=lambda step: seen.append(torch.cat(list(pruner.alive.values()))))
-    assert all(not (later & ~earlier).any() for earlier, later in zip(seen, seen[1:], strict=False))
+    assert all(not (later & ~earlier).any() for earlier, later in itertools.pairwise(seen))
     assert sum(gone(pruner)) == 6
 
 
