@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from pipeline.errors import DataError
 
@@ -101,7 +101,7 @@ def _to_numbers(cells: list[str]) -> list[Any]:
 
 
 def _read_parquet(path: Path) -> pa.Table:
-    import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+    import pyarrow.parquet as parquet
 
     try:
         table = parquet.read_table(path)

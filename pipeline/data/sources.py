@@ -66,7 +66,7 @@ def _as_list(files: str | Sequence[str]) -> list[str]:
 
 
 def _file_splits(kind: str, data_files: Mapping[str, str | Sequence[str]]) -> Mapping[str, Dataset]:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
     from datasets import Dataset
 
     from pipeline.data.files import read_table

@@ -47,7 +47,7 @@ class ImageClassification(Classification):
 
 def build(source: TaskSource, *, model: ModelSource, processor_dir: Path | None, seed: int) -> ImageClassification:
     """Return the task of ``build_task`` for images."""
-    chosen = choose_rows(source, (source.image, source.label), seed)
+    chosen = choose_rows(source, {"image": (source.image,), "label": (source.label,)}, seed)
     labels = find_labels(source, chosen.whole_train)
     loaded = load_processor(model, processor_dir)
 

@@ -48,9 +48,10 @@ class ChosenRows:
     validation: Mapping[str, Rows]
 
 
-def choose_rows(source: TaskSource, columns: tuple[str, ...], seed: int) -> ChosenRows:
+def choose_rows(source: TaskSource, columns: Mapping[str, tuple[str, ...]], seed: int) -> ChosenRows:
     """Return the rows the recipe names; raises ``DataError`` for a split or column that is missing or empty.
 
+    ``columns`` are those that must be there, by the field of the task that names them, such as ``label``.
     A share to select on is drawn by ``seed`` from train, after ``train_rows`` cut it, and rounded to a whole row.
     """
     splits = load_splits(source.dataset)
@@ -61,9 +62,10 @@ def choose_rows(source: TaskSource, columns: tuple[str, ...], seed: int) -> Chos
         data = splits[split]
         if len(data) == 0:
             raise DataError(f"task.{field}: split {split!r} is empty; it must hold at least one row")
-        for column in columns:
+        for names, column in ((names, column) for names, found in columns.items() for column in found):
             if column not in data.column_names:
-                raise DataError(f"task: no column {column!r} in split {split!r}; it has {', '.join(data.column_names)}")
+                there = ", ".join(data.column_names)
+                raise DataError(f"task.{names}: no column {column!r} in split {split!r}; it has {there}")
         return Rows(split, data if limit is None else data.select(range(min(limit, len(data)))))
 
     whole_train = rows("train", source.train, None)

@@ -70,7 +70,7 @@ class TextClassification(Classification):
 
 def build(source: TaskSource, *, model: ModelSource, processor_dir: Path | None, seed: int) -> TextClassification:
     """Return the task of ``build_task`` for text."""
-    chosen = choose_rows(source, (*source.text, source.label), seed)
+    chosen = choose_rows(source, {"text": source.text, "label": (source.label,)}, seed)
     labels = find_labels(source, chosen.whole_train)
     columns = [_read_texts(chosen.train, name) for name in source.text]
     loaded = load_tokenizer(model, processor_dir, lambda: [text for column in columns for text in column.to_pylist()])
@@ -96,7 +96,7 @@ def build(source: TaskSource, *, model: ModelSource, processor_dir: Path | None,
 
 def _read_texts(rows: Rows, name: str) -> Any:
     """Return a column of text as an Arrow array of the rows kept; raises ``DataError`` for nulls and other types."""
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     column = rows.column(name)
     if column.null_count:

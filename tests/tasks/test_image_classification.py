@@ -130,7 +130,7 @@ def test_a_damaged_image_is_refused_with_its_row(tmp_path):
 
 
 def test_a_missing_image_column_is_refused():
-    with pytest.raises(DataError, match="no column 'img' in split 'train'; it has image, label"):
+    with pytest.raises(DataError, match=r"task\.image: no column 'img' in split 'train'; it has image, label"):
         task_of(DatasetSource(builtin="digits"), image="img")
 
 
