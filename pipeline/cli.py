@@ -9,7 +9,8 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -155,9 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 done, 2 a wrong recipe or call, 1 a failed stage, 128 + signal when stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     session = Session()
-    _show_progress()
     try:
-        status = app(given, standalone_mode=False, obj=session, prog_name="pruneline")
+        with _progress_shown():
+            status = app(given, standalone_mode=False, obj=session, prog_name="pruneline")
         if status == 128 + signal.SIGINT:  # typer made it of a KeyboardInterrupt
             status = _explain(KeyboardInterrupt(), given, session)
     except BaseException as error:
@@ -215,15 +216,24 @@ def _resume_command(arguments: Sequence[str]) -> str:
     return shlex.join(["pruneline", *kept])
 
 
-def _show_progress() -> None:
-    """Send a line per event of our own loggers to standard error."""
+@contextmanager
+def _progress_shown() -> Iterator[None]:
+    """Send a line per event of our own loggers to standard error while in the block."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    for name in ("pipeline", "stages"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
+    loggers = [logging.getLogger(name) for name in ("pipeline", "stages")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, (level, propagates) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagates
 
 
 def _flush() -> None:

@@ -1,9 +1,12 @@
 """Tiny models of every family, for any test; torch and transformers are imported only when one is asked for."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TEXT = {
     "vocab_size": 50,
