@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
-RELATIVE = ("encoder_sparsity", "speedup_b1", "speedup_b32")
+RELATIVE = ("encoder_sparsity", "speedup_b1", "speedup_b8", "speedup_b32")
 """Numbers against a first model, which a model in no run does not have."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.reporting.compressed_size import gzip_bytes
 from pipeline.reporting.latency import Batch, measure_latency, real_batches, without_labels
 from pipeline.surgery.architectures import encoder_parameters
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.tasks.task import Split, Task
 
 MACS_ROWS = 32
-LATENCY_BATCHES = {1: 10, 32: 5}
+LATENCY_BATCHES = {1: 10, 8: 10, 32: 5}
 WEIGHT_FILES = ("*.safetensors",)
 
 
@@ -75,6 +76,7 @@ def profile_stage(
     }
     if folder is not None:
         measured["size_bytes"] = size_bytes(folder)
+        measured["size_gzip_bytes"] = gzip_bytes(folder)
     measured |= _timings(
         _in_float32(model), None if reference is model else _in_float32(reference), split, rounds, max_seconds
     )

@@ -121,6 +121,7 @@ def test_the_first_model_is_its_own_reference_with_a_speedup_of_exactly_one(bert
     assert measured["speedup_b1"] == measured["speedup_b32"] == 1.0
     assert measured["encoder_sparsity"] == 0.0
     assert measured["size_bytes"] == 30
+    assert 0 < measured["size_gzip_bytes"] < 30
     assert measured["latency_b1_rounds"] == 1
 
 
@@ -134,7 +135,7 @@ def test_a_profile_says_what_was_removed_from_the_encoder_and_times_both_models(
     assert measured["encoder_sparsity"] == pytest.approx(removed / (2 * per_layer))
     assert measured["parameters"] == parameters(bert) - removed
     assert measured["macs"] == analytic_macs(11, (1, 3), (24, 5))
-    keys = {f"{name}_b{size}{unit}" for size in (1, 32) for name, unit in (("latency", "_ms"), ("speedup", ""))}
+    keys = {f"{name}_b{size}{unit}" for size in (1, 8, 32) for name, unit in (("latency", "_ms"), ("speedup", ""))}
     assert all(measured[key] > 0 for key in keys)
     assert all(isinstance(value, int | float) for value in measured.values())
 
