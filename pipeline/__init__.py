@@ -9,20 +9,31 @@ if TYPE_CHECKING:
     from pipeline.api import evaluate, plan, run, status
     from pipeline.artifacts import Artifact, Run
     from pipeline.errors import ArtifactError, CompressionError, DataError, RecipeError, UnsupportedArchitecture
-    from pipeline.models import register_models
+    from pipeline.models import load_model, register_models
     from pipeline.recipe import Recipe, load_recipe
+    from pipeline.surgery.condense import condense
+    from pipeline.surgery.groups import PruningGroup, dissect
+    from pipeline.surgery.keep_plan import KeepPlan, Kept
+    from pipeline.surgery.masking import mask_units
 
 _HOMES = {
     "Artifact": "pipeline.artifacts",
     "ArtifactError": "pipeline.errors",
     "CompressionError": "pipeline.errors",
     "DataError": "pipeline.errors",
+    "KeepPlan": "pipeline.surgery.keep_plan",
+    "Kept": "pipeline.surgery.keep_plan",
+    "PruningGroup": "pipeline.surgery.groups",
     "Recipe": "pipeline.recipe",
     "RecipeError": "pipeline.errors",
     "Run": "pipeline.artifacts",
     "UnsupportedArchitecture": "pipeline.errors",
+    "condense": "pipeline.surgery.condense",
+    "dissect": "pipeline.surgery.groups",
     "evaluate": "pipeline.api",
+    "load_model": "pipeline.models",
     "load_recipe": "pipeline.recipe",
+    "mask_units": "pipeline.surgery.masking",
     "plan": "pipeline.api",
     "register_models": "pipeline.models",
     "run": "pipeline.api",
@@ -34,12 +45,19 @@ __all__ = [
     "ArtifactError",
     "CompressionError",
     "DataError",
+    "KeepPlan",
+    "Kept",
+    "PruningGroup",
     "Recipe",
     "RecipeError",
     "Run",
     "UnsupportedArchitecture",
+    "condense",
+    "dissect",
     "evaluate",
+    "load_model",
     "load_recipe",
+    "mask_units",
     "plan",
     "register_models",
     "run",

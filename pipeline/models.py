@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from pipeline.errors import ArtifactError, RecipeError
-from pipeline.surgery.architectures import CONDENSED_PREFIX, FAMILIES, Family, family_of_type
+from pipeline.surgery.architectures import CLASS_PREFIX, CONDENSED_PREFIX, FAMILIES, Family, family_of_type
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -56,16 +56,19 @@ def source_model(source: ModelSource, task: Task, seed: int) -> PreTrainedModel:
     return _in_fresh_memory(model).eval()
 
 
-def load_model(folder: Path, auto_model: str) -> PreTrainedModel:
+def load_model(folder: Path | str, auto_model: str | None = None) -> PreTrainedModel:
     """Return the model saved in ``folder``, in evaluation mode, its parameters in fresh memory.
 
-    ``auto_model`` names the transformers class, such as ``"AutoModelForSequenceClassification"``. Raises
-    ``ArtifactError`` when a file cannot be read, or a weight is missing, left over or of another shape.
+    ``auto_model`` names the transformers class, such as ``"AutoModelForSequenceClassification"``; by default it is
+    the one the folder was saved from. Raises ``ArtifactError`` when a file cannot be read, or a weight is missing,
+    left over or of another shape.
     """
+    folder = Path(folder)
     try:
-        model_type = str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
+        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model_type = str(saved["model_type"])
         family = family_of_type(model_type)
-        model_class = family.model_class(auto_model, model_type)
+        model_class = family.model_class(auto_model or _auto_model(saved, family), model_type)
         config = model_class.config_class.from_pretrained(str(folder), local_files_only=True)
         with _quiet():
             model, info = model_class.from_pretrained(
@@ -179,6 +182,15 @@ def _check_fields(config_class: Any, given: Mapping[str, Any]) -> None:
 
 def _head_fields(task: Task) -> dict[str, Any]:
     return {name: value for name, value in task.config_fields().items() if name in HEAD_FIELDS}
+
+
+def _auto_model(config: Mapping[str, Any], family: Family) -> str:
+    """Return the Auto class whose model a saved config names; raises ``ValueError`` where it names none of them."""
+    names = [str(name).removeprefix(CLASS_PREFIX) for name in config.get("architectures") or ()]
+    for auto_class, condensed_class in family.auto_classes.items():
+        if condensed_class.__name__.removeprefix(CLASS_PREFIX) in names:
+            return auto_class
+    raise ValueError(f"config.json names the architectures {names or 'none'}: say which auto_model to load")
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

@@ -162,6 +162,23 @@ def test_an_artifact_whose_weights_do_not_fit_is_refused(is_condensed, change, t
         load_model(tmp_path, "AutoModelForSequenceClassification")
 
 
+@pytest.mark.parametrize("is_condensed", [False, True], ids=["dense", "condensed"])
+@pytest.mark.parametrize("head", ["ForSequenceClassification", "Model"])
+def test_a_folder_knows_which_model_it_holds(head, is_condensed, tmp_path, tiny_model):
+    model = tiny_model("bert", head)
+    save_model(condense(model, PLAN) if is_condensed else model, tmp_path)
+    loaded = load_model(str(tmp_path))
+    assert type(loaded).__name__ == f"{'Condensed' if is_condensed else ''}Bert{head}"
+
+
+def test_a_folder_that_names_no_known_model_asks_for_one(tmp_path, tiny_model):
+    save_model(tiny_model("bert"), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": ["Strange"]}))
+    with pytest.raises(ArtifactError, match=r"names the architectures \['Strange'\]: say which auto_model to load"):
+        load_model(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"[1]", b"\xff\xfe"])
 def test_an_artifact_that_cannot_be_read_is_refused_in_one_line(name, content, tmp_path, tiny_model):
