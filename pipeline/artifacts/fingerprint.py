@@ -41,12 +41,13 @@ def stage_document(
 
     ``parent`` is the content of the artifact before it, or the identity of the first model; ``teacher`` likewise: it
     enters as content, not by the name it was asked for. The stage's seed derives from ``seed`` and its name, so both
-    enter. Display settings, permissions to run remote code, and the names of recipe, run and files do not.
+    enter. Display settings (evaluations too, for the best epoch is judged after each epoch whatever they are),
+    permissions to run remote code, and the names of recipe, run and files do not.
     """
     document = {
         "uses": stage.uses,
         "version": version,
-        "config": _config(stage, is_selecting=task.select is not None),
+        "config": stage.config.model_dump(mode="json", exclude={*display_fields(type(stage.config)), "teacher"}),
         "task": task.model_dump(mode="json", exclude={"dataset", "trust_remote_code", *FOREIGN_FIELDS[task.type]}),
         "data": dict(data),
         "seed": seed,
@@ -60,14 +61,6 @@ def stage_document(
 def fingerprint(document: Mapping[str, Any]) -> str:
     """Return the sha256 of the document's canonical JSON."""
     return digest(document)
-
-
-def _config(stage: StageRecipe, *, is_selecting: bool) -> dict[str, Any]:
-    """Return the settings that may change a result; evaluations do where they choose the best epoch."""
-    excluded = {*display_fields(type(stage.config)), "teacher"}
-    if is_selecting:
-        excluded.discard("evaluate_every")
-    return stage.config.model_dump(mode="json", exclude=excluded)
 
 
 @dataclass(frozen=True)
