@@ -70,8 +70,8 @@ def file_digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in list_files(folder)}
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, threads and machine, so that a number can be traced to what measured it."""
+def environment(device: str) -> dict[str, Any]:
+    """Return versions, threads and machine, so that a number can be traced to what measured it: ``device``."""
     torch = sys.modules.get("torch")
     return {
         "python": platform.python_version(),
@@ -80,7 +80,7 @@ def environment() -> dict[str, Any]:
         "system": platform.system(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads() if torch is not None else None,
-        "device": torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "cpu",
+        "device": device,
     }
 
 

@@ -145,6 +145,12 @@ def _measure(bench: Workbench, index: int, folder: Path, *, is_cut: bool) -> dic
     return {**profile_stage(model, reference, bench.task, folder=folder), **scores}
 
 
+def _environment() -> dict[str, Any]:
+    from pipeline.reporting.profile import device_name
+
+    return environment(device_name())
+
+
 def _write_card(
     bench: Workbench, index: int, folder: Path, metrics: Mapping[str, float], total: KeepPlan | None
 ) -> None:
@@ -157,7 +163,7 @@ def _write_card(
         auto_model=bench.task.auto_model,
         metrics=metrics,
         keep_plan=total,
-        environment=environment(),
+        environment=_environment(),
     )
 
 
@@ -182,7 +188,7 @@ def _manifest(
         files=files,
         metrics={name: float(value) for name, value in metrics.items()},
         details=details,
-        environment=environment(),
+        environment=_environment(),
         seconds=work.seconds(),
         created=now(),
     )

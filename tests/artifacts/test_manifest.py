@@ -53,5 +53,7 @@ def test_file_digests_name_every_file_but_the_manifest(tmp_path):
     }
 
 
-def test_environment_names_versions_and_machine():
-    assert {"python", "torch", "transformers", "threads", "machine", "cpus"} <= set(environment())
+def test_environment_names_versions_and_machine_and_the_device_it_is_told():
+    found = environment("a GPU")
+    assert {"python", "torch", "transformers", "threads", "machine", "cpus"} <= set(found)
+    assert found["device"] == "a GPU"

@@ -1,15 +1,19 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, ViTConfig, ViTForImageClassification
 
-from pipeline.reporting.profile import macs, parameters, profile_stage, size_bytes
+from pipeline.reporting import profile
+from pipeline.reporting.profile import device_name, macs, parameters, profile_stage, size_bytes
 from pipeline.surgery.condense import condense
 from pipeline.surgery.keep_plan import KeepPlan, Kept
 
 HIDDEN, HEADS, CHANNELS, LABELS = 16, 4, 24, 3
 HEAD_DIM = HIDDEN // HEADS
+QUICK = {"rounds": 1, "min_seconds": 0.0}
 
 
 class FakeSplit:
@@ -117,7 +121,7 @@ def test_size_is_that_of_the_weight_files_alone(tmp_path):
 
 def test_the_first_model_is_its_own_reference_with_a_speedup_of_exactly_one(bert, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"x" * 30)
-    measured = profile_stage(bert, bert, FakeTask(), folder=tmp_path, max_seconds=0.0)
+    measured = profile_stage(bert, bert, FakeTask(), folder=tmp_path, **QUICK)
     assert measured["speedup_b1"] == measured["speedup_b32"] == 1.0
     assert measured["encoder_sparsity"] == 0.0
     assert measured["size_bytes"] == 30
@@ -127,7 +131,7 @@ def test_the_first_model_is_its_own_reference_with_a_speedup_of_exactly_one(bert
 
 def test_a_profile_says_what_was_removed_from_the_encoder_and_times_both_models(bert):
     model = narrow(bert, (1, 3), (24, 5))
-    measured = profile_stage(model, bert, FakeTask(), max_seconds=0.0)
+    measured = profile_stage(model, bert, FakeTask(), **QUICK)
     removed_heads, removed_channels = 4, 19
     removed = removed_heads * (4 * HIDDEN * HEAD_DIM + 3 * HEAD_DIM) + removed_channels * (2 * HIDDEN + 1)
     per_layer = sum(parameter.numel() for parameter in bert.bert.encoder.layer[0].parameters())
@@ -145,8 +149,38 @@ def test_a_model_in_half_precision_is_timed_in_float32_and_left_as_it_was(bert):
     seen = []
     handle = bert.register_forward_hook(lambda module, *_: seen.append(module.dtype))
     half.register_forward_hook(lambda module, *_: seen.append(module.dtype))
-    profile_stage(half, bert, FakeTask(), max_seconds=0.0)
+    profile_stage(half, bert, FakeTask(), **QUICK)
     handle.remove()
     timed = seen[1:]
     assert set(timed) == {torch.float32}
     assert half.dtype == torch.bfloat16
+
+
+class Elsewhere(nn.Module):
+    """Notes what moves it and where it runs; stands for a model that another device could take."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.device, self.ran_on = torch.device("cpu"), []
+
+    def to(self, device):
+        self.device = torch.device(device)
+        return self
+
+    def forward(self, **batch):
+        self.ran_on.append((self.device.type, {value.device.type for value in batch.values()}))
+
+
+def test_both_models_are_timed_on_the_device_that_is_found_and_go_back(monkeypatch):
+    monkeypatch.setattr(profile, "launched", lambda: SimpleNamespace(device=torch.device("meta")))
+    monkeypatch.setattr(profile, "encoder_parameters", lambda model: 1)
+    monkeypatch.setattr(profile, "macs", lambda model, batch: 1)
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: None)
+    model, reference = Elsewhere(), Elsewhere()
+    profile_stage(model, reference, FakeTask(), **QUICK)
+    assert device_name() == "meta"
+    for timed in (model, reference):
+        assert timed.ran_on
+        assert all(ran == ("meta", {"meta"}) for ran in timed.ran_on)
+        assert timed.device.type == "cpu"

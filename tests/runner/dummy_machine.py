@@ -117,7 +117,8 @@ PARTS = {
     "pipeline.tasks": {"build_task": lambda source, *, model, processor_dir, seed: DummyTask()},
     "pipeline.training.evaluation": {"evaluate": lambda model, task: {"validation/accuracy": sum(model.numbers) % 1.0}},
     "pipeline.reporting.profile": {
-        "profile_stage": lambda model, reference, task, folder: {"latency_b1_ms": float(next(LATENCY))}
+        "profile_stage": lambda model, reference, task, folder: {"latency_b1_ms": float(next(LATENCY))},
+        "device_name": lambda: "a dummy device",
     },
     "pipeline.reporting.model_card": {"write_card": write_card},
     "pipeline.reporting.report": {"write_report": write_report},

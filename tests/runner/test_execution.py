@@ -26,6 +26,7 @@ def test_first_run_commits_every_stage_with_its_files_and_numbers(machine):
     assert run["cut"].metrics["validation/accuracy"] == 0.0
     assert run["train"].metrics["before_cut/validation/accuracy"] == 0.5
     assert run["cut"].history() == [{"step": 1, "loss": 0.5}]
+    assert run["cut"].manifest.environment["device"] == "a dummy device"
     assert not (run.path / "work").exists()
     assert (run.path / "report.md").read_text() == "train\ncut\nrecover\n"
     for name in run.stages:
