@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.commit import writing
+
 
 def _finite(value: Any) -> Any:
     """Return ``value``, or None for a number that JSON has no spelling for."""
@@ -15,7 +17,8 @@ def _finite(value: Any) -> Any:
 class MetricsLog:
     """Appends ``{"step": 10, "loss": 0.5, …}`` to one file; ``step`` counts the optimizer steps done.
 
-    ``writes`` is false on all processes but the main one.
+    ``writes`` is false on all processes but the main one. A full disk or a folder that cannot be written raises
+    ``ArtifactError``.
     """
 
     def __init__(self, path: Path | str, *, writes: bool = True) -> None:
@@ -27,22 +30,23 @@ class MetricsLog:
         if not self.writes:
             return
         line = json.dumps({"step": step, **{name: _finite(value) for name, value in values.items()}})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
 
     def position(self) -> int:
         """Return the file's length in bytes, once all of it has reached the disk."""
         if not self.path.exists():
             return 0
-        with self.path.open("rb") as file:
+        with writing(self.path), self.path.open("rb") as file:
             os.fsync(file.fileno())
             return file.seek(0, os.SEEK_END)
 
     def rewind(self, position: int) -> None:
         """Drop all that was written after ``position`` was taken."""
         if self.writes and self.path.exists() and self.path.stat().st_size > position:
-            with self.path.open("r+b") as file:
+            with writing(self.path), self.path.open("r+b") as file:
                 file.truncate(position)
 
     def truncate(self, step: int) -> None:

@@ -1,5 +1,11 @@
+import errno
 import json
+import os
+from pathlib import Path
 
+import pytest
+
+from pipeline.errors import ArtifactError
 from pipeline.training.metrics_log import MetricsLog
 
 
@@ -51,3 +57,25 @@ def test_a_process_that_does_not_write_leaves_the_file_alone(tmp_path):
     other.truncate(0)
     other.rewind(0)
     assert main.lines() == [{"step": 5}]
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.path.symlink_to("/dev/full")
+    with pytest.raises(ArtifactError, match=r"metrics\.jsonl: cannot be written \(No space left on device\); earlier"):
+        log(1, loss=0.5)
+
+
+@pytest.mark.parametrize("act", [MetricsLog.position, lambda log: log.rewind(3), lambda log: log.truncate(0)])
+def test_a_log_that_cannot_be_kept_in_step_with_a_save_is_told_in_one_line(tmp_path, monkeypatch, act):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log(1, loss=0.5)
+
+    def refuse(*arguments):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode: refuse() if mode == "r+b" else opened(path, mode))
+    with pytest.raises(ArtifactError, match=r"metrics\.jsonl: cannot be written \(Input/output error\)"):
+        act(log)
