@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from pipeline.data.delimited import parse_csv, parse_tsv
 from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Columns = dict[str, list[Any]]
 
 
-def read_table(kind: str, path: Path) -> pa.Table:
-    """Return the rows of one file of ``kind`` (a key of ``READERS``); raises ``DataError`` naming the file and line."""
+def read_table(kind: str, path: Path, as_text: Collection[str] = ()) -> pa.Table:
+    """Return the rows of one file of ``kind`` (of ``FORMATS``); raises ``DataError`` naming the file and line.
+
+    ``as_text`` are columns in which a CSV or TSV file holds text even where all of it looks like numbers.
+    """
+    with _explained(path):
+        return _read_parquet(path) if kind == "parquet" else _to_table(path, PARSERS[kind](path, as_text))
+
+
+def read_text_column(kind: str, path: Path, name: str) -> list[Any]:
+    """Return the values of one column, which need not be there; of a Parquet file only a column of text."""
+    with _explained(path):
+        if kind != "parquet":
+            return PARSERS[kind](path, (name,)).get(name, [])
+        table = _read_parquet(path, [name])
+        is_text = name in table.column_names and str(table.schema.field(name).type) in ("string", "large_string")
+        return table.column(name).to_pylist() if is_text else []
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     if not path.is_file():
         raise DataError(f"task.dataset.data_files: no such file: {path}")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; it must hold at least one row")
     try:
-        return READERS[kind](path)
+        yield
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text at byte {error.start}; write it as UTF-8") from error
     except (OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 
-def _read_json(path: Path) -> pa.Table:
+def _read_json(path: Path, as_text: Collection[str]) -> Columns:
     text = _read_text(path)
     if text.lstrip()[:1] == "[":
         try:
@@ -46,7 +66,7 @@ def _read_json(path: Path) -> pa.Table:
         if not isinstance(row, dict):
             raise DataError(f"{path}: row {number} must be an object of columns, got {json.dumps(row)[:60]}")
     names = dict.fromkeys(name for row in rows for name in row)
-    return _to_table(path, {name: [row.get(name) for row in rows] for name in names})
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _parse_line(path: Path, number: int, line: str) -> Any:
@@ -56,55 +76,20 @@ def _parse_line(path: Path, number: int, line: str) -> Any:
         raise DataError(f"{path}:{number}: not JSON: {error.msg}; JSON Lines hold one object per line") from error
 
 
-def _read_csv(path: Path) -> pa.Table:
-    return _to_table(path, _parse_delimited(path, _read_text(path), ",", csv.QUOTE_MINIMAL))
+def _read_csv(path: Path, as_text: Collection[str]) -> Columns:
+    return parse_csv(path, _read_text(path), as_text)
 
 
-def _read_tsv(path: Path) -> pa.Table:
-    text = _read_text(path)
-    try:
-        columns = _parse_delimited(path, text, "\t", csv.QUOTE_MINIMAL)
-    except DataError:
-        # Many published TSV files hold bare quotation marks: there a quote is a character like any other.
-        columns = _parse_delimited(path, text, "\t", csv.QUOTE_NONE)
-    return _to_table(path, columns)
+def _read_tsv(path: Path, as_text: Collection[str]) -> Columns:
+    return parse_tsv(path, _read_text(path), as_text)
 
 
-def _parse_delimited(path: Path, text: str, delimiter: str, quoting: Any) -> Columns:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-    rows = []
-    try:
-        header = next(reader, [])
-        for row in reader:
-            if row and len(row) != len(header):
-                raise DataError(f"{path}:{reader.line_num}: {len(row)} fields, but the header has {len(header)}")
-            rows.append(row)
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not delimited text: {error}") from error
-    if len(set(header)) != len(header):
-        raise DataError(f"{path}:1: the header names a column twice: {', '.join(header)}")
-    rows = [row for row in rows if row]
-    return {name: _to_numbers([row[index] for row in rows]) for index, name in enumerate(header)}
-
-
-def _to_numbers(cells: list[str]) -> list[Any]:
-    """Return integers or floats where every filled cell is one (an empty cell is then a null), else the text as is."""
-    parsers: Sequence[Callable[[str], Any]] = (int, float)
-    if not any(cells):
-        return list(cells)
-    for parse in parsers:
-        try:
-            return [parse(cell) if cell else None for cell in cells]
-        except ValueError:
-            continue
-    return list(cells)
-
-
-def _read_parquet(path: Path) -> pa.Table:
+def _read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    import pyarrow as pa
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.read_table(path)
+        table = parquet.read_table(path, columns=columns)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: not a Parquet file: {error}") from error
     for index, column in enumerate(table.columns):
@@ -121,6 +106,8 @@ def _read_text(path: Path) -> str:
 
 
 def _to_table(path: Path, columns: Columns) -> pa.Table:
+    import pyarrow as pa
+
     arrays = {}
     for name, values in columns.items():
         try:
@@ -133,10 +120,10 @@ def _to_table(path: Path, columns: Columns) -> pa.Table:
     return pa.table(arrays)
 
 
-READERS: dict[str, Callable[[Path], pa.Table]] = {
+PARSERS: dict[str, Callable[[Path, Collection[str]], Columns]] = {
     "csv": _read_csv,
     "tsv": _read_tsv,
     "json": _read_json,
-    "parquet": _read_parquet,
 }
+FORMATS = (*PARSERS, "parquet")
 """What ``dataset.path`` may name besides a hub data set, a folder and ``builtin``."""

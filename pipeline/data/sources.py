@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def load_splits(source: DatasetSource) -> Mapping[str, Dataset]:
+def load_splits(source: DatasetSource, as_text: Collection[str] = ()) -> Mapping[str, Dataset]:
     """Return the data set's splits by name; raises ``DataError`` in one line when it cannot be read.
 
-    Local files are read into memory, so that nothing needs to be written anywhere.
+    Local files are read into memory, so that nothing needs to be written anywhere. ``as_text`` are columns that a CSV
+    or TSV file, which has no types, holds text in.
     """
-    from pipeline.data.files import READERS
+    from pipeline.data.files import FORMATS
 
     if source.builtin is not None:
         return _builtin_splits(source)
     assert source.path is not None
-    if source.path in READERS and not _names_addresses(source.data_files):
-        return _file_splits(source.path, source.data_files or {})
+    if source.path in FORMATS and not _names_addresses(source.data_files):
+        return _file_splits(source.path, source.data_files or {}, as_text)
     folder = Path(source.path)
     if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return _saved_splits(folder)
@@ -65,7 +66,9 @@ def _as_list(files: str | Sequence[str]) -> list[str]:
     return [files] if isinstance(files, str) else list(files)
 
 
-def _file_splits(kind: str, data_files: Mapping[str, str | Sequence[str]]) -> Mapping[str, Dataset]:
+def _file_splits(
+    kind: str, data_files: Mapping[str, str | Sequence[str]], as_text: Collection[str]
+) -> Mapping[str, Dataset]:
     import pyarrow as pa
     from datasets import Dataset
 
@@ -73,7 +76,7 @@ def _file_splits(kind: str, data_files: Mapping[str, str | Sequence[str]]) -> Ma
 
     splits = {}
     for split, files in data_files.items():
-        tables = [read_table(kind, Path(file)) for file in _as_list(files)]
+        tables = [read_table(kind, Path(file), as_text) for file in _as_list(files)]
         try:
             splits[split] = Dataset(pa.concat_tables(tables, promote_options="permissive"))
         except (pa.ArrowException, ValueError, TypeError) as error:

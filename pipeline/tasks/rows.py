@@ -51,10 +51,12 @@ class ChosenRows:
 def choose_rows(source: TaskSource, columns: Mapping[str, tuple[str, ...]], seed: int) -> ChosenRows:
     """Return the rows the recipe names; raises ``DataError`` for a split or column that is missing or empty.
 
-    ``columns`` are those that must be there, by the field of the task that names them, such as ``label``.
+    ``columns`` are those that must be there, by the field of the task that names them, such as ``label``; only labels
+    may be numbers in a file without types.
     A share to select on is drawn by ``seed`` from train, after ``train_rows`` cut it, and rounded to a whole row.
     """
-    splits = load_splits(source.dataset)
+    as_text = {column for field, found in columns.items() if field != "label" for column in found}
+    splits = load_splits(source.dataset, as_text)
 
     def rows(field: str, split: str, limit: int | None) -> Rows:
         if split not in splits:

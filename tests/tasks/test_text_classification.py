@@ -233,3 +233,16 @@ def test_a_model_that_cannot_take_the_data_is_refused(make, fields, expected):
 )
 def test_a_model_with_just_enough_positions_is_taken(make, fields):
     make().check_model(config(**fields))
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_texts_and_names_of_a_file_without_types_that_look_like_numbers_stay_as_written(make, tmp_path, kind):
+    rows = [("text", "label"), ("001", "01"), ("1_000", "02"), ("12", "01")]
+    (tmp_path / "rows").write_text(
+        "".join(f"{text}{',' if kind == 'csv' else chr(9)}{label}\n" for text, label in rows)
+    )
+    files = {split: str(tmp_path / "rows") for split in ("train", "validation")}
+    task = make(dataset=DatasetSource(path=kind, data_files=files))
+    assert task.config_fields()["id2label"] == {0: "01", 1: "02"}
+    assert labels(task.train).tolist() == [0, 1, 0]
+    assert task.tokenizer.decode(task.train.batch([0])["input_ids"][0], skip_special_tokens=True) == "001"
