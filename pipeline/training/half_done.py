@@ -68,12 +68,17 @@ class HalfDone:
                 "max_grad_norm; the last saved state of this stage is untouched"
             )
         if self.processes.is_main:
-            self.position.log_position = self.log.position()
             tensors = {f"{part}.{name}": tensor for part, state in states.items() for name, tensor in state.items()}
-            document = {"position": self.position.to_json(), "window": self.window.to_json(), "identity": self.identity}
-            self.checkpoints.save(tensors, document)
+            self.checkpoints.save(tensors, self._document())
         self.processes.wait()
         self._saved = (self.position.step, self.position.evaluated)
+
+    def save_beginning(self) -> None:
+        """Save the position before the first step, all processes together; the tensors are as any start makes them."""
+        assert self.position.step == 0, "after a step there are tensors to save"
+        if self.processes.is_main:
+            self.checkpoints.save({}, self._document())
+        self.processes.wait()
 
     def restore(self) -> bool:
         """Put the last save back, if there is one, and cut the log to it; ``ArtifactError`` if it cannot be."""
@@ -89,12 +94,17 @@ class HalfDone:
             raise damaged(self.checkpoints.path(), f"the saved state does not fit this stage: {error}") from error
         return True
 
+    def _document(self) -> dict[str, Any]:
+        self.position.log_position = self.log.position()
+        return {"position": self.position.to_json(), "window": self.window.to_json(), "identity": self.identity}
+
     def _restore_parts(self, states: Mapping[str, Mapping[str, Tensor]], document: Mapping[str, Any]) -> None:
+        has_begun = document["position"]["step"] > 0
         for name in RESTORED:
             if name == "position":
                 self.position.load(document["position"])
                 self.window.load(document["window"])
-            else:
+            elif has_begun:
                 self.parts[name].load(states[name])
         self.log.rewind(document["position"]["log_position"])
         self._saved = (self.position.step, self.position.evaluated)

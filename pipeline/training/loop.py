@@ -95,7 +95,7 @@ class Loop:
         )
 
     def run(self) -> Training:
-        """Train to the end, from wherever the last save left it."""
+        """Train to the end, from wherever the last save left it; the end is saved, whatever stops the stage later."""
         self._begin()
         shown = self.job.config.progress and self.processes.is_main
         with (
@@ -111,8 +111,7 @@ class Loop:
                 self._pause()
             self._evaluate()
         self.window.check_finite()
-        if self.processes.largest(int(self.half_done.is_cheap())):
-            self._save()
+        self._save()
         self.best.put_back()
         return self._training()
 
@@ -126,7 +125,10 @@ class Loop:
             self._choose_precision()
 
     def _choose_precision(self) -> None:
-        """Take the precision of the recipe; for "auto" the faster one on a batch of middling length."""
+        """Take the precision of the recipe; for "auto" the faster one on a batch of middling length.
+
+        That choice is saved at once: made anew after a kill it might be another, and then so would be the weights.
+        """
         position, title = self.position, self.job.title
         position.mixed_precision = self.job.config.mixed_precision
         if position.mixed_precision == "auto":
@@ -135,6 +137,7 @@ class Loop:
                 self.model, lambda: self.job.objective(self.model, batch)[0], self.device
             )
             position.mixed_precision = self.processes.from_main(chosen)
+            self.half_done.save_beginning()
             logger.info("%s: mixed_precision: %s (ms a step: %s)", title, position.mixed_precision, position.timed_ms)
 
     def _log(self, bar: ProgressBar) -> None:
@@ -154,13 +157,16 @@ class Loop:
         bar.step(step)
 
     def _evaluate(self) -> None:
-        """Score the model if that is due; what was trained is saved if a signal stops the evaluation."""
+        """Score the model if that is due; what was trained is saved before where that is cheap, and on a signal."""
         if not self.evaluations.is_due():
             return
+        wanted = self.half_done.is_due() or self.half_done.is_cheap()
+        if self.processes.largest(int(wanted)):
+            self._save()
         try:
             self.evaluations.evaluate(self.device)
         except interruption.Interrupted:
-            if self.processes.count == 1 and not self.half_done.is_saved():
+            if self.processes.count == 1:
                 self._save()
             raise
         self._pause()
@@ -170,12 +176,15 @@ class Loop:
         signum = interruption.requested()
         wanted = self.processes.largest(0 if signum is None else signum)
         is_due = self.processes.largest(int(self.half_done.is_due()))
-        if (wanted or is_due) and not self.half_done.is_saved():
+        if wanted or is_due:
             self._save()
         if wanted:
             raise interruption.Interrupted(wanted)
 
     def _save(self) -> None:
+        """Save, unless the last save holds all that was done; all processes decide alike."""
+        if self.half_done.is_saved():
+            return
         now = time.perf_counter()
         self.position.seconds += now - self._clock
         self._clock = now

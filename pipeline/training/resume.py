@@ -52,7 +52,10 @@ class Checkpoints:
         return took / self.save_share
 
     def save(self, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
-        """Write a save and then remove the one before; raises ``ArtifactError`` where the disk refuses."""
+        """Write a save and then remove the one before; raises ``ArtifactError`` where the disk refuses.
+
+        One without tensors tells nothing of how long the next will take.
+        """
         started = time.monotonic()
         saves = self._saves()
         number = int(saves[-1].name.partition("-")[2]) + 1 if saves else 1
@@ -61,7 +64,8 @@ class Checkpoints:
         for old in saves:
             shutil.rmtree(old, ignore_errors=True)
         self._saved_at = time.monotonic()
-        self._took = self._saved_at - started
+        if tensors:
+            self._took = self._saved_at - started
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return tensors and document of the last save, None without one; ``ArtifactError`` if it is damaged."""

@@ -7,7 +7,9 @@ import torch
 from pipeline.errors import CompressionError, RecipeError
 from pipeline.interruption import Interrupted
 from pipeline.training import progress_bar
-from pipeline.training.loop import num_steps, task_objective
+from pipeline.training.half_done import HalfDone
+from pipeline.training.loop import Loop, num_steps, task_objective
+from pipeline.training.resume import Checkpoints
 
 
 @pytest.mark.parametrize(
@@ -190,14 +192,26 @@ def test_the_model_is_left_in_evaluation_mode_without_gradients(bench):
 
 def test_a_stage_is_saved_while_it_runs_when_its_seconds_are_over_and_at_its_end(bench, monkeypatch):
     saves = []
-    monkeypatch.setattr("pipeline.training.half_done.HalfDone.is_due", lambda self: self.position.step in (3, 6))
-    monkeypatch.setattr("pipeline.training.half_done.HalfDone.is_cheap", lambda self: True)
-    monkeypatch.setattr(
-        "pipeline.training.resume.Checkpoints.save",
-        lambda self, tensors, document: saves.append(document["position"]["step"]),
-    )
+    monkeypatch.setattr(HalfDone, "is_due", lambda self: self.position.step in (3, 6))
+    monkeypatch.setattr(HalfDone, "is_cheap", lambda self: False)
+    monkeypatch.setattr(Checkpoints, "save", lambda self, tensors, document: saves.append(document["position"]["step"]))
     bench.run(epochs=2)
     assert saves == [3, 6, 10]
+
+
+@pytest.mark.parametrize(("due", "cheap"), [(False, False), (True, False), (False, True)])
+def test_what_was_trained_is_saved_before_an_evaluation_if_that_is_due_or_cheap(bench, monkeypatch, due, cheap):
+    saves = []
+
+    def save(self, tensors, document):
+        saves.append((document["position"]["step"], document["position"]["evaluated"]))
+
+    monkeypatch.setattr(HalfDone, "is_due", lambda self: due and self.position.evaluated == 0 and not saves)
+    monkeypatch.setattr(HalfDone, "is_cheap", lambda self: cheap)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    monkeypatch.setattr(Loop, "_pause", lambda self: None)
+    bench.run(epochs=2, evaluate_every=1)
+    assert saves == ([(5, 0)] if due or cheap else []) + [(10, 5)]
 
 
 def test_away_from_a_terminal_there_is_a_line_now_and_then(bench, caplog, capfd, monkeypatch):

@@ -84,6 +84,25 @@ def test_a_resumed_training_keeps_the_choice_and_times_nothing(benches, monkeypa
     assert again.sha256 == whole.sha256
 
 
+@pytest.mark.parametrize("choice", ["no", "bf16"])
+def test_a_training_killed_in_its_first_step_keeps_the_choice(benches, monkeypatch, choice):
+    whole = benches("whole").run(mixed_precision=choice, pruner=True)
+    bench, timed_ms = benches("again"), {"no": 1.0, "bf16": 2.0}
+    monkeypatch.setattr(precision, "choose", lambda *arguments: (choice, timed_ms))
+
+    def dies(model, batch):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        bench.run(mixed_precision="auto", objective=dies, pruner=True)
+    other = {"no": "bf16", "bf16": "no"}[choice]
+    monkeypatch.setattr(precision, "choose", lambda *arguments: (other, {}))
+    again = bench.run(mixed_precision="auto", pruner=True)
+    assert (again.training.mixed_precision, again.training.timed_ms) == (choice, timed_ms)
+    assert again.sha256 == whole.sha256
+    assert again.log == whole.log
+
+
 def test_bf16_computes_in_bf16_and_hands_out_float32(bench):
     seen = []
 

@@ -144,7 +144,7 @@ def test_a_save_waits_for_its_seconds_or_until_its_share_of_the_time_is_small(
 ):
     saves = checkpoints(tmp_path)
     take(clock, monkeypatch, took)
-    saves.save({}, {})
+    saves.save(TENSORS, {})
     assert saves.seconds_until_due(0) == pytest.approx(interval)
     clock.now += interval - 0.01
     assert saves.seconds_until_due(0) > 0
@@ -158,7 +158,7 @@ def test_saves_take_at_most_their_share_of_the_time(tmp_path, clock, monkeypatch
     while clock.now < 100 + 3600:
         clock.now += 0.5
         if saves.seconds_until_due(size_bytes=10**9) <= 0:
-            saves.save({}, {})
+            saves.save(TENSORS, {})
             count += 1
     assert 0.025 < count * 2.0 / 3600 <= 0.03
 
@@ -169,10 +169,17 @@ def test_the_first_save_is_estimated_from_its_size(tmp_path, clock):
     assert saves.seconds_until_due(int(2 * resume.ASSUMED_BYTES_PER_SECOND)) == pytest.approx(2 / 0.03)
 
 
-def test_a_last_save_is_made_only_where_it_keeps_its_share(tmp_path, clock, monkeypatch):
+def test_a_save_without_tensors_comes_back_and_does_not_make_the_next_look_cheap(tmp_path, clock):
+    saves = checkpoints(tmp_path)
+    saves.save({}, {"position": {"step": 0}})
+    assert saves.load() == ({}, {"position": {"step": 0}})
+    assert saves.seconds_until_due(int(2 * resume.ASSUMED_BYTES_PER_SECOND)) == pytest.approx(2 / 0.03)
+
+
+def test_a_save_is_cheap_where_it_keeps_its_share_though_it_is_not_due(tmp_path, clock, monkeypatch):
     saves = checkpoints(tmp_path)
     take(clock, monkeypatch, 0.3)
-    saves.save({}, {})
+    saves.save(TENSORS, {})
     clock.now += 9.9
     assert not saves.is_cheap(0)
     clock.now += 0.2

@@ -4,12 +4,14 @@ import sys
 import time
 
 import pytest
+import torch
 
 from pipeline import interruption
 from pipeline.errors import ArtifactError
 from pipeline.interruption import Interrupted
-from pipeline.training import half_done
+from pipeline.training import half_done, precision
 from pipeline.training.loop import task_objective
+from pipeline.training.resume import Checkpoints
 
 STEPS = 15
 
@@ -83,15 +85,24 @@ def test_leaving_out_one_part_of_the_state_ends_in_other_weights(benches, fakes,
     assert resumed(benches("less"), [8], task=task(), **values).sha256 != whole.sha256
 
 
-def test_every_part_that_is_saved_is_restored(bench):
-    bench.run(stop_after=None, save_seconds=0, save_share=1e9)
-    documents = list(bench.folder.rglob("state.safetensors"))
-    assert len(documents) == 1
-    from safetensors import safe_open
+def test_the_parts_that_are_saved_are_those_that_are_restored(benches, fakes, monkeypatch):
+    monkeypatch.setattr(precision, "check_precision", lambda *arguments: None)
+    scaler = torch.amp.GradScaler
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: scaler("cpu", enabled=enabled))
 
-    with safe_open(documents[0], framework="pt") as file:
-        saved = {name.partition(".")[0] for name in file.keys()}  # noqa: SIM118
-    assert saved <= set(half_done.RESTORED)
+    def saved(name, **values):
+        bench = benches(name)
+        bench.run(epochs=1, **values)
+        tensors, document = Checkpoints(bench.folder / "work" / "training", save_seconds=0, save_share=1).load()
+        assert document.keys() == {"position", "window", "identity"}
+        return {tensor.partition(".")[0] for tensor in tensors}
+
+    always = {"weights", "optimizer", "random"}
+    assert saved("plain") == always
+    assert saved("pruning", pruner=True) == always | {"pruner"}
+    assert saved("selecting", task=fakes.Task(select=True)) == always | {"best"}
+    assert saved("scaled", mixed_precision="fp16") == always | {"scale"}
+    assert set(half_done.RESTORED) == always | {"pruner", "best", "scale", "position"}
 
 
 def test_evaluations_between_steps_change_no_bit(benches):
@@ -179,7 +190,7 @@ def test_a_crash_between_saves_leaves_no_line_of_what_was_lost(benches, monkeypa
 
 
 def test_a_finished_training_restores_its_end_without_a_step(bench, fakes):
-    whole = bench.run(save_seconds=0, save_share=1e9)
+    whole = bench.run(save_share=1e-9)
     task = fakes.Task()
     again = bench.run(task=task)
     assert again.sha256 == whole.sha256
