@@ -45,7 +45,8 @@ class UnitPruner:
     """A ``Pruner`` of heads or channels: at each round the units of least importance go, on the cubic schedule.
 
     A masked unit's columns of the consumer are zero, and so are their gradients: nothing it computes is read. As it
-    never comes back, no raw weight is kept behind the mask.
+    never comes back, no raw weight is kept behind the mask. ``repair`` is told at each round what stays of the
+    groups, while the units that go in it still have their weights.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class UnitPruner:
         scorer: Scorer,
         counts: Counts,
         rounds: Rounds,
+        repair: Callable[[KeepPlan], None] | None = None,
     ) -> None:
+        self._repair = repair
         self.groups = tuple(group for group in groups if group.num_units > 0)
         self._consumers = [consumer_weight(model, group) for group in self.groups]
         self._scorer = scorer
@@ -77,12 +80,14 @@ class UnitPruner:
 
     def after_optimizer_step(self, step: int, lr: float) -> None:
         """Do the round that is due before ``step + 1``, if one is, and write the masks."""
+        self._mask()
         due = self._rounds.done(step + 1)
         if due > int(self._done):
             self._prune(due)
             self._done.fill_(due)
-        for weight, gone in self._masked():
-            weight.by_unit(weight.weight()).masked_fill_(gone[:, None, None], 0)
+            if self._repair is not None:
+                self._repair(self.finish())
+            self._mask()
 
     def finish(self) -> KeepPlan:
         """Return the units that live; their weights are in place already."""
@@ -120,6 +125,11 @@ class UnitPruner:
         for name, values in found.items():
             self.alive[name][lowest_first(values)[: counts[name]]] = False
         self._scorer.reset()
+
+    def _mask(self) -> None:
+        """Zero the weights of the gone, which momentum and decay move though they have no gradient."""
+        for weight, gone in self._masked():
+            weight.by_unit(weight.weight()).masked_fill_(gone[:, None, None], 0)
 
     def _masked(self) -> list[tuple[UnitWeight, Tensor]]:
         """Return the consumers that have lost units, with which, ``(num_units,)`` bool."""

@@ -10,6 +10,7 @@ from typing_extensions import Self
 from pipeline.recipe.training import StageConfig
 from pipeline.recipe.values import Number, PositiveInteger, Share, StepOrShare
 from stages.distill.config import DistillWeights
+from stages.repair.config import RepairConfig
 from stages.schedules import check_span
 
 WholeShare = Annotated[Number, Field(ge=0, le=1)]
@@ -40,6 +41,9 @@ class PruneFfnConfig(StageConfig):
     multiple_of: PositiveInteger = Field(1, description="kept widths are rounded up to a multiple of this")
     distill: DistillWeights | None = Field(
         DistillWeights(), description="learn from the teacher while pruning; null: from the labels alone"
+    )
+    repair: RepairConfig | None = Field(
+        None, description="refit the output weights to real inputs at each round, by least squares; null: do not"
     )
 
     @field_validator("sparsity", mode="wrap")

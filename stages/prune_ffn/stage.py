@@ -24,10 +24,11 @@ class PruneFfn:
         """Return the condensed model, its keep plan, and the importances of every round."""
         from stages.prune_ffn.pruners import build_pruner
         from stages.pruning import prune
+        from stages.repair.repair import Repair
 
-        plan = context.parent_keep_plan
+        plan, repair = context.parent_keep_plan, Repair.of(context)
         return prune(
             context,
             "channels",
-            lambda model, groups, span, num_steps: build_pruner(model, groups, context.config, span, plan),
+            lambda model, groups, span, num_steps: build_pruner(model, groups, context.config, span, plan, repair),
         )

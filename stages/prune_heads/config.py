@@ -17,6 +17,7 @@ from pipeline.recipe.values import (
     StepOrShare,
 )
 from stages.distill.config import DistillWeights
+from stages.repair.config import RepairConfig
 from stages.schedules import check_span
 
 MOVEMENT_ONLY = ("score_learning_rate", "block_size")
@@ -47,6 +48,9 @@ class PruneHeadsConfig(StageConfig):
         None, description="side of a block; it divides the head's width and the hidden size; null: the head's width"
     )
     distill: DistillWeights | None = Field(None, description="learn from the teacher while pruning; null: do not")
+    repair: RepairConfig | None = Field(
+        None, description="refit the output weights to real inputs when heads go, by least squares; null: do not"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -63,5 +67,5 @@ class PruneHeadsConfig(StageConfig):
         if self.criterion == "l1":
             unused += MOVEMENT_ONLY
         elif self.granularity == "head":
-            unused += ("block_size",)
+            unused += ("block_size", "repair")  # whole heads are trained masked: their cut changes no output
         return tuple(name for name in unused if getattr(self, name) != type(self).model_fields[name].default)

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from torch import nn
 
 from pipeline.surgery.groups import PruningGroup
+from pipeline.surgery.keep_plan import KeepPlan
 from stages.prune_heads.config import PruneHeadsConfig
 from stages.prune_heads.movement import MovementPruner, MovementSettings
 from stages.ranking import global_counts, share_count
+from stages.repair.at_the_cut import RepairedAtTheCut
+from stages.repair.repair import Repair
 from stages.schedules import Rounds, Span
 from stages.unit_pruner import Importances, UnitPruner
 from stages.weight_norm import WeightNorm
 
 
 def build_pruner(
-    model: nn.Module, groups: Sequence[PruningGroup], config: PruneHeadsConfig, span: Span, num_steps: int
-) -> MovementPruner | UnitPruner:
-    """Return the pruner of ``config``; raises ``ValueError`` for settings that do not fit the model's heads."""
+    model: nn.Module,
+    groups: Sequence[PruningGroup],
+    config: PruneHeadsConfig,
+    span: Span,
+    num_steps: int,
+    repair: Repair | None = None,
+) -> MovementPruner | RepairedAtTheCut | UnitPruner:
+    """Return the pruner of ``config``; raises ``ValueError`` for settings that do not fit the model's heads.
+
+    ``repair`` refits the layers: at the cut, where blocks were masked; at each round, where heads go by weight.
+    """
     heads = [group for group in groups if group.kind == "heads"]
     _check_budget(heads, config)
     if config.criterion == "l1":
-        return _weight_pruner(model, heads, config, span)
+        return _weight_pruner(model, heads, config, span, None if repair is None else partial(repair, model, heads))
     settings = MovementSettings(
         granularity=config.granularity,
         block_size=config.block_size,
@@ -32,10 +44,17 @@ def build_pruner(
         score_learning_rate=config.score_learning_rate,
         min_heads_per_layer=config.min_heads_per_layer,
     )
-    return MovementPruner(model, heads, settings, span=span, num_steps=num_steps)
+    pruner = MovementPruner(model, heads, settings, span=span, num_steps=num_steps)
+    return pruner if repair is None else RepairedAtTheCut(pruner, model, repair)
 
 
-def _weight_pruner(model: nn.Module, heads: Sequence[PruningGroup], config: PruneHeadsConfig, span: Span) -> UnitPruner:
+def _weight_pruner(
+    model: nn.Module,
+    heads: Sequence[PruningGroup],
+    config: PruneHeadsConfig,
+    span: Span,
+    repair: Callable[[KeepPlan], None] | None,
+) -> UnitPruner:
     """Return the baseline: at every step of the span the heads of least weight that the cubic schedule lets go."""
     most = _most_removed(heads, config)
     num_removed = share_count(sum(group.num_units for group in heads), config.sparsity or 0.0)
@@ -44,7 +63,7 @@ def _weight_pruner(model: nn.Module, heads: Sequence[PruningGroup], config: Prun
         return global_counts(importances, round(progress * num_removed), most)
 
     rounds = Rounds(span, max(1, span.end - span.begin))
-    return UnitPruner(model, heads, scorer=WeightNorm(model, heads), counts=counts, rounds=rounds)
+    return UnitPruner(model, heads, scorer=WeightNorm(model, heads), counts=counts, rounds=rounds, repair=repair)
 
 
 def _most_removed(heads: Sequence[PruningGroup], config: PruneHeadsConfig) -> dict[str, int]:

@@ -24,9 +24,11 @@ class PruneHeads:
         """Return the condensed model, its keep plan, and the scores with their history."""
         from stages.prune_heads.pruners import build_pruner
         from stages.pruning import prune
+        from stages.repair.repair import Repair
 
+        repair = Repair.of(context)
         return prune(
             context,
             "heads",
-            lambda model, groups, span, num_steps: build_pruner(model, groups, context.config, span, num_steps),
+            lambda model, groups, span, num_steps: build_pruner(model, groups, context.config, span, num_steps, repair),
         )
