@@ -11,6 +11,8 @@ from typing import Any
 
 from pipeline.artifacts.digests import DigestCache
 from pipeline.artifacts.hub import HubCommits
+from pipeline.artifacts.sealed import digest
+from pipeline.data.image_files import named_images
 from pipeline.errors import DataError, RecipeError
 from pipeline.recipe.sources import DatasetSource, ModelSource
 
@@ -27,8 +29,18 @@ class Identities:
         self.files = files
         self.commits = commits
 
-    def dataset(self, source: DatasetSource) -> dict[str, Any]:
-        """Return what the rows depend on; raises ``DataError`` for a file that is not there."""
+    def dataset(self, source: DatasetSource, *, images: str | None = None) -> dict[str, Any]:
+        """Return what the rows depend on; raises ``DataError`` for a data file that is not there.
+
+        ``images`` is the column of a task over images: the files that local rows name in it count by their content.
+        """
+        identity = self._rows(source)
+        named = {} if images is None or "hub" in identity else named_images(source, images)
+        if named:
+            identity["images"] = digest([None if path is None else self._digest(path) for path in named.values()])
+        return identity
+
+    def _rows(self, source: DatasetSource) -> dict[str, Any]:
         if source.builtin is not None:
             return {"builtin": source.builtin, **BUILTINS[source.builtin], **_given(source, "rows", "seed")}
         path = str(source.path)
@@ -55,7 +67,7 @@ class Identities:
 
     def pin_dataset(self, source: DatasetSource) -> DatasetSource:
         """Return ``source`` at the commit this run uses."""
-        commit = self.dataset(source).get("commit")
+        commit = self._rows(source).get("commit")
         return source.model_copy(update={"revision": commit}) if commit else source
 
     def pin_model(self, source: ModelSource) -> ModelSource:

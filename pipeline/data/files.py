@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Columns = dict[str, list[Any]]
+TEXT_TYPES = ("string", "large_string")
+"""Arrow's names of text."""
 
 
 def read_table(kind: str, path: Path, as_text: Collection[str] = ()) -> pa.Table:
@@ -32,8 +34,8 @@ def read_text_column(kind: str, path: Path, name: str) -> list[Any]:
     with _explained(path):
         if kind != "parquet":
             return PARSERS[kind](path, (name,)).get(name, [])
-        table = _read_parquet(path, [name])
-        is_text = name in table.column_names and str(table.schema.field(name).type) in ("string", "large_string")
+        table = _read_parquet(path, name)
+        is_text = table.num_columns > 0 and str(table.schema.field(name).type) in TEXT_TYPES
         return table.column(name).to_pylist() if is_text else []
 
 
@@ -84,12 +86,14 @@ def _read_tsv(path: Path, as_text: Collection[str]) -> Columns:
     return parse_tsv(path, _read_text(path), as_text)
 
 
-def _read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+def _read_parquet(path: Path, only: str | None = None) -> pa.Table:
+    """Return all columns, or the one called ``only``, or none if there is no such column."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.read_table(path, columns=columns)
+        names = None if only is None else [name for name in parquet.read_schema(path).names if name == only]
+        table = parquet.read_table(path, columns=names)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: not a Parquet file: {error}") from error
     for index, column in enumerate(table.columns):

@@ -64,7 +64,8 @@ class Inspector:
     @cached_property
     def data(self) -> dict[str, Any]:
         """The identity of the data set."""
-        return self.identities.dataset(self.recipe.task.dataset)
+        task = self.recipe.task
+        return self.identities.dataset(task.dataset, images=task.image if task.type == "image-classification" else None)
 
     def first_model(self, source: ModelSource | None = None) -> dict[str, Any]:
         """Return the identity of the model a source gives (the recipe's by default), its random parts included."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from pipeline.data.image_files import find_image, image_folders
 from pipeline.errors import DataError
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.encoded_images import EncodedImages
@@ -65,7 +66,7 @@ def build(source: TaskSource, *, model: ModelSource, processor_dir: Path | None,
 
 
 def _encoder(source: TaskSource, rows: Rows, loaded: LoadedProcessor) -> Any:
-    folders = [Path(), *_data_folders(source)]
+    folders = image_folders(source.dataset)
     mode = "L" if loaded.num_channels == 1 else "RGB"
 
     data = rows.data.select_columns([source.image])
@@ -91,7 +92,7 @@ def _open(value: Any, folders: Sequence[Path]) -> Image:
     if isinstance(value, Image.Image):
         return value
     if isinstance(value, str):
-        path = next((folder / value for folder in folders if (folder / value).is_file()), None)
+        path = find_image(value, folders)
         if path is None:
             raise ValueError(f"no such image file: {value}")
         with Image.open(path) as image:
@@ -106,13 +107,3 @@ def _open(value: Any, folders: Sequence[Path]) -> Image:
     if pixels.ndim == 3 and pixels.shape[0] in (1, 3) and pixels.shape[2] not in (1, 3):
         pixels = np.moveaxis(pixels, 0, -1)
     return Image.fromarray(pixels.astype(np.uint8).squeeze(-1) if pixels.shape[2:] == (1,) else pixels.astype(np.uint8))
-
-
-def _data_folders(source: TaskSource) -> list[Path]:
-    """Return the folders of the data files, against which a column's relative paths are read too."""
-    files = [file for listed in (source.dataset.data_files or {}).values() for file in _as_list(listed)]
-    return list(dict.fromkeys(Path(file).parent for file in files))
-
-
-def _as_list(files: str | list[str]) -> list[str]:
-    return [files] if isinstance(files, str) else files

@@ -1,4 +1,6 @@
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -137,3 +139,44 @@ def test_without_a_network_the_local_hub_cache_tells_the_commit(identities, hub,
     reference.parent.mkdir(parents=True)
     reference.write_text(COMMIT)
     assert identities.model(source)["commit"] == COMMIT
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("csv", "image,label\na.png,0\n"), ("json", '{"image": "a.png", "label": 0}\n')]
+)
+def test_images_named_by_local_rows_are_known_by_content_in_a_task_over_images(identities, tmp_path, kind, text):
+    (tmp_path / "rows").write_text(text)
+    (tmp_path / "a.png").write_bytes(b"one")
+    source = DatasetSource(path=kind, data_files={"train": "rows"})
+
+    def identity():
+        return identities.dataset(source, images="image"), identities.dataset(source)
+
+    (over_images, over_text) = identity()
+    assert over_text == {name: value for name, value in over_images.items() if name != "images"}
+    (tmp_path / "a.png").write_bytes(b"two")
+    changed, unchanged = identity()
+    assert changed["images"] != over_images["images"]
+    assert unchanged == over_text
+    (tmp_path / "a.png").unlink()
+    assert identity()[0]["images"] not in (changed["images"], over_images["images"])
+
+
+def test_rows_that_name_no_image_have_no_images_in_their_identity(identities, tmp_path):
+    (tmp_path / "rows").write_text('{"image": [[0, 1]], "label": 0}\n')
+    source = DatasetSource(path="json", data_files={"train": "rows"})
+    assert identities.dataset(source, images="image") == identities.dataset(source)
+    assert "images" not in identities.dataset(DatasetSource(builtin="digits"), images="image")
+
+
+def test_finding_the_images_of_a_csv_or_of_json_imports_nothing_heavy(tmp_path):
+    (tmp_path / "rows.csv").write_text("image,label\na.png,0\n")
+    (tmp_path / "rows.jsonl").write_text('{"image": "a.png"}\n')
+    script = (
+        "import sys; from pipeline.data.image_files import named_images as n; from pipeline.recipe import DatasetSource"
+        "; [n(DatasetSource(path=k, data_files={'train': f}), 'image') for k, f in zip(['csv', 'json'], sys.argv[1:])]"
+        "; print([m for m in ('torch', 'datasets', 'pyarrow', 'numpy') if m in sys.modules])"
+    )
+    files = [str(tmp_path / "rows.csv"), str(tmp_path / "rows.jsonl")]
+    done = subprocess.run([sys.executable, "-c", script, *files], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
