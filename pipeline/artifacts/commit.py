@@ -9,7 +9,8 @@ The recovery rule, applied when a run is opened, for each ``.old.<target>`` foun
 * else ``.new.<target>`` exists: it was complete before the old one moved, so the rename is finished;
 * else the old artifact goes back to its place.
 
-A ``.new.<target>`` that is left after that was never complete and is deleted.
+A ``.new.<target>`` that is left after that was never complete and is deleted. A folder that is to be deleted becomes
+``.new.gone.<name>`` first, so that a kill leaves it whole or under a name that nobody reads.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import ArtifactError
 
-NEW, OLD = ".new.", ".old."
+NEW, OLD, GONE = ".new.", ".old.", ".new.gone."
 MANIFEST = "manifest.json"
 CRASH_VARIABLE = "PRUNELINE_CRASH_AT"
 COMMIT_POINTS = (
@@ -73,8 +74,20 @@ def new_candidate(target: Path) -> Path:
 
 
 def discard_candidate(target: Path) -> None:
-    """Delete what ``new_candidate`` made, as far as that is possible."""
-    shutil.rmtree(target.parent / f"{NEW}{target.name}", ignore_errors=True)
+    """Delete what ``new_candidate`` made, as far as that is possible; the recovery tries again."""
+    with suppress(ArtifactError):
+        delete(target.parent / f"{NEW}{target.name}")
+
+
+def delete(folder: Path) -> None:
+    """Delete ``folder``, if it is there, such that a kill leaves it whole or not there."""
+    gone = folder.with_name(f"{GONE}{folder.name.removeprefix(NEW)}")
+    with writing(folder):
+        if gone.exists():
+            shutil.rmtree(gone)
+        if folder.exists():
+            folder.rename(gone)
+            shutil.rmtree(gone)
 
 
 def commit(candidate: Path, target: Path, manifest: bytes, *, replaces: Path | None = None) -> None:

@@ -84,10 +84,15 @@ def _locked(run_dir: Path) -> Iterator[None]:
 
 
 def _begin(plan: Plan, run: Run) -> None:
-    """Write the recipe and what was asked to be redone, and end what a crash left in the middle."""
+    """Write the recipe, the hub's commits and what is to be redone, and end what a crash left in the middle.
+
+    The commits are kept from the start: after a kill, ``main`` may be another one.
+    """
     if not processes.is_main():
         return
     recover(run.path)
+    with writing(run.path):
+        plan.inspector.identities.save()
     recipe = plan.recipe.dump()
     if not (run.path / RECIPE).exists() or run.recipe_text != recipe:
         write_file(run.path / RECIPE, recipe.encode())
@@ -109,7 +114,7 @@ def _end(plan: Plan, run: Run) -> None:
     try:
         with writing(run.path):
             plan.inspector.identities.save()
-            forget_done(run)
+            forget_done(run, [stage.name for stage in plan.recipe.stages])
     except ArtifactError as error:
         logger.warning("%s", error)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.artifacts.run import Run
 from pipeline.errors import RecipeError
 from pipeline.runner.inspection import Inspector, StagePlan
+from pipeline.runner.work import stages_to_ask
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
@@ -54,20 +55,22 @@ def build_plan(
     Raises ``RecipeError`` for an unknown stage, or for ``from_stage`` whose parent or teacher has no artifact.
     """
     first = 0 if from_stage is None else stage_index(recipe, "from", from_stage)
-    last = len(recipe.stages) - 1 if until is None else stage_index(recipe, "until", until)
+    names = [stage.name for stage in recipe.stages]
+    last = len(names) - 1 if until is None else stage_index(recipe, "until", until)
     if last < first:
         raise RecipeError(f"--until: must not come before --from {from_stage}, got {until}")
     run_dir = Path(run_dir)
     inspector = Inspector(recipe, Run.open(run_dir) if run_dir.is_dir() else Run(run_dir), stages)
     if from_stage is not None:
         _require_parents(inspector, first, last, from_stage)
+    asked = [] if from_stage is None else stages_to_ask(inspector.run, names[first : last + 1])
     plans: list[StagePlan] = []
     unsettled: set[str] = set()
     for index in range(last + 1):
         if index == first:
             unsettled.clear()
         plan = inspector.inspect(index, unsettled)
-        if from_stage is not None and index >= first and plan.name in inspector.run:
+        if plan.name in asked and plan.name in inspector.run:
             plan = replace(plan, state="stale", reasons=(f"redone by --from {from_stage}", *plan.reasons))
         if plan.state != "fresh":
             unsettled.add(plan.name)

@@ -6,10 +6,10 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.artifacts.commit import MANIFEST, write_file, writing
+from pipeline.artifacts.commit import GONE, MANIFEST, delete, write_file, writing
 from pipeline.artifacts.run import WORK, Artifact, Run
 from pipeline.artifacts.sealed import read_sealed, seal
 from pipeline.errors import ArtifactError
@@ -60,9 +60,8 @@ class StageWork:
         return self._seconds + (0.0 if self._began is None else time.monotonic() - self._began)
 
     def remove(self) -> None:
-        """Delete the folder; nothing is left to resume."""
-        if self.path.exists():
-            shutil.rmtree(self.path)
+        """Delete the folder; nothing is left to resume, and no half of a save if a kill comes between."""
+        delete(self.path)
 
     def _has_save(self) -> bool:
         return any(self.path.glob(SAVES))
@@ -83,19 +82,33 @@ class StageWork:
         return seconds
 
 
+def stages_to_ask(run: Run, names: Sequence[str]) -> list[str]:
+    """Return which of ``names``, a stage and those after it, ``--from`` the first of them asks to be made anew.
+
+    None that an interrupted redo from there has named already, so that the same command repeated goes on with it;
+    once all of them are done, it asks for all again.
+    """
+    asked, found = _asked(run), run.artifacts()
+    is_under_way = names[0] in asked and any(asked.get(name) == _present(found, name) for name in names)
+    return [name for name in names if not (is_under_way and name in asked)]
+
+
 def ask_redo(run: Run, names: Sequence[str]) -> None:
     """Note that the artifacts of ``names`` are to be made anew, so that a resume after a crash still does it.
 
     The note names the manifest that is to be replaced, and is void once another is in its place. The half-done work
     of those stages is discarded; a stage that never was committed has nothing to redo, and keeps it.
     """
-    found = run.artifacts()
-    asked = {name: _manifest_digest(found[name]) for name in names if name in found}
+    found, anew = run.artifacts(), stages_to_ask(run, names)
+    if names[0] not in anew:
+        logger.info("%s: its redo was interrupted and goes on", names[0])
     with writing(run.path / WORK):
-        for name in asked:
-            StageWork(run.path, name).remove()
+        for name in anew:
+            if name in found:
+                StageWork(run.path, name).remove()
         (run.path / WORK).mkdir(exist_ok=True)
-        write_file(run.path / WORK / REDO_FILE, seal({**_asked(run), **asked}))
+        note = {**_asked(run), **{name: _present(found, name) for name in anew}}
+        write_file(run.path / WORK / REDO_FILE, seal(note))
 
 
 def is_redo_asked(run: Run, artifact: Artifact) -> bool:
@@ -103,11 +116,14 @@ def is_redo_asked(run: Run, artifact: Artifact) -> bool:
     return _asked(run).get(artifact.name) == _manifest_digest(artifact)
 
 
-def forget_done(run: Run) -> None:
-    """Delete the note of redos once none is left to do, and the work folder once nothing is in it."""
+def forget_done(run: Run, names: Sequence[str]) -> None:
+    """Delete the note of redos once none is left to do, ``names`` being all stages; and the work folder once empty."""
     found = run.artifacts()
-    if not any(name in found and is_redo_asked(run, found[name]) for name in _asked(run)):
+    is_left = {name for name, replaced in _asked(run).items() if replaced == _present(found, name)}
+    if not is_left & {*found, *names}:
         (run.path / WORK / REDO_FILE).unlink(missing_ok=True)
+    for folder in (run.path / WORK).glob(f"{GONE}*"):
+        shutil.rmtree(folder)
     if (run.path / WORK).is_dir() and not any((run.path / WORK).iterdir()):
         (run.path / WORK).rmdir()
 
@@ -119,3 +135,8 @@ def _asked(run: Run) -> dict[str, object]:
 def _manifest_digest(artifact: Artifact) -> str:
     path = artifact.path / MANIFEST
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
+
+
+def _present(found: Mapping[str, Artifact], name: str) -> str:
+    """Return what stands for the artifact that ``name`` has now."""
+    return _manifest_digest(found[name]) if name in found else "no artifact"

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts import commit as committing
-from pipeline.artifacts.commit import commit, needs_recovery, new_candidate, recover, write_file, writing
+from pipeline.artifacts.commit import (
+    commit,
+    discard_candidate,
+    needs_recovery,
+    new_candidate,
+    recover,
+    write_file,
+    writing,
+)
 from pipeline.errors import ArtifactError
 
 
@@ -132,3 +140,25 @@ def test_small_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 
     assert path.read_bytes() == b"old"
     assert [found.name for found in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_kill_while_a_candidate_is_discarded_leaves_no_half_of_it_to_be_committed(tmp_path, monkeypatch):
+    target, old = tmp_path / "01-a", tmp_path / ".old.01-a"
+    put(target, "old")
+    candidate = new_candidate(target)
+    (candidate / "weights").write_text("new")
+    target.rename(old)
+
+    def dies(folder, **options):
+        (folder / "weights").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr("shutil.rmtree", dies)
+        with pytest.raises(KeyboardInterrupt):
+            discard_candidate(target)
+
+    assert needs_recovery(tmp_path)
+    recover(tmp_path)
+    assert content(target) == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["01-a"]

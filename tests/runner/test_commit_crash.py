@@ -57,6 +57,17 @@ def test_redo_leaves_the_old_or_the_new_artifact_and_the_next_run_finishes_the_r
     assert machine.plan(recipe).is_fresh
 
 
+def test_redo_that_was_killed_goes_on_when_its_command_is_repeated(machine):
+    recipe = machine.recipe({"uses": "train"})
+    machine.run(recipe)
+    crash(machine, "stage.ran", "train")
+    machine.CALLS.clear()
+
+    machine.run(recipe, from_stage="train")
+
+    assert machine.CALLS == ["train", "train resumed"]
+
+
 def test_crash_during_recovery_is_recovered_from(machine, monkeypatch):
     recipe = machine.recipe({"uses": "train"})
     old = machine.run(recipe)["train"].manifest
