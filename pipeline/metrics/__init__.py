@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RecipeError
+from pipeline.recipe.mistakes import shown
 
 if TYPE_CHECKING:
     from evaluate import EvaluationModule
@@ -48,11 +49,28 @@ def load_metric(name: str, trust_remote_code: bool = False) -> EvaluationModule:
         ) from error
 
 
-def flatten_result(name: str, result: Mapping[str, Any]) -> dict[str, float]:
-    """Return what a metric computed as numbers: the first under ``name``, any further as ``name_key``."""
-    leading = name if name in result else next(iter(result))
-    others = {f"{name}_{key}": value for key, value in result.items() if key != leading}
-    return {key: float(value) for key, value in {name: result[leading], **others}.items()}
+def flatten_result(name: str, result: Any) -> dict[str, float]:
+    """Return what a metric computed as numbers: the one that leads under ``name``, any further as ``name_key``.
+
+    Leads what is called ``name``, else the first number. Lists and arrays give a number per item, ``name_key_0``;
+    what is neither, such as a text, is left out. Raises ``RecipeError`` where there is no number at all.
+    """
+    numbers = dict(_numbers("", result if isinstance(result, Mapping) else {name: result}))
+    if not numbers:
+        raise RecipeError(f"task.metric: {name} gives no number, but {shown(result)}; use another metric")
+    leading = name if name in numbers else next(iter(numbers))
+    others = {f"{name}_{key}": value for key, value in numbers.items() if key != leading}
+    return {name: numbers[leading], **others}
+
+
+def _numbers(key: str, value: Any) -> Iterator[tuple[str, float]]:
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (int, float)):
+        yield key, float(value)
+    elif isinstance(value, (Mapping, list, tuple)):
+        for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _numbers(f"{key}_{name}" if key else str(name), item)
 
 
 def _unknown_metric(name: str) -> RecipeError:

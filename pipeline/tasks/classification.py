@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline.errors import DataError
-from pipeline.metrics import check_metrics, flatten_result, load_metric
+from pipeline.errors import DataError, RecipeError
+from pipeline.metrics import OWN_METRICS, check_metrics, flatten_result, load_metric
 from pipeline.tasks.labels import Labels
 from pipeline.tasks.processor_files import write_files
 from pipeline.tasks.task import Split
@@ -45,6 +45,8 @@ class Classification:
         self.validation = validation
         self._source = source
         self._processor_files = dict(processor_files)
+        if not set(source.metric) <= set(OWN_METRICS):
+            self._try_metrics()
 
     def config_fields(self) -> dict[str, Any]:
         """Return what the model's config must say: the number of labels and their names."""
@@ -89,6 +91,20 @@ class Classification:
     def main_metric(self) -> str:
         """Return the recipe's first metric."""
         return str(self._source.metric[0])
+
+    def _try_metrics(self) -> None:
+        """Raise ``RecipeError`` now, not after a stage, where a metric cannot be had or cannot score this task."""
+        two_rows: list[Any] = [0.0, 1.0] if self.is_regression() else [0, 1]
+        names = ", ".join(name for name in self._metrics if name not in OWN_METRICS)
+        try:
+            self.score(two_rows, two_rows)
+        except RecipeError:
+            raise
+        except Exception as error:  # a metric of others fails in its own ways
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise RecipeError(
+                f"task.metric: {names} cannot score two rows of this task ({reason}); ours are {', '.join(OWN_METRICS)}"
+            ) from error
 
     @cached_property
     def _metrics(self) -> dict[str, EvaluationModule]:

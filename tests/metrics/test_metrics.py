@@ -116,3 +116,26 @@ def test_metrics_of_classes_are_refused_for_regression(name):
 def test_a_result_of_several_numbers_leads_with_the_metrics_name():
     assert flatten_result("glue", {"accuracy": 0.5, "f1": 0.25}) == {"glue": 0.5, "glue_f1": 0.25}
     assert flatten_result("f1", {"precision": 1, "f1": 0.5}) == {"f1": 0.5, "f1_precision": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("result", "numbers"),
+    [
+        ({"f1": np.array([0.5, 0.25])}, {"m": 0.5, "m_f1_1": 0.25}),
+        ({"table": np.eye(2, dtype=np.int64)}, {"m": 1.0, "m_table_0_1": 0.0, "m_table_1_0": 0.0, "m_table_1_1": 1.0}),
+        ({"m": np.float32(0.5), "p": np.array(0.25)}, {"m": 0.5, "m_p": 0.25}),
+        (
+            {"kind": "x", "none": None, "all": {"f1": 0.5, "rows": [1, 2]}},
+            {"m": 0.5, "m_all_rows_0": 1, "m_all_rows_1": 2},
+        ),
+        (0.5, {"m": 0.5}),
+    ],
+)
+def test_a_result_of_arrays_texts_and_mappings_gives_all_of_its_numbers(result, numbers):
+    assert flatten_result("m", result) == numbers
+
+
+def test_a_result_without_a_number_is_refused():
+    for result in ({"text": "good"}, {}, None):
+        with pytest.raises(RecipeError, match=r"task\.metric: m gives no number, but .*; use another metric"):
+            flatten_result("m", result)
