@@ -1,10 +1,25 @@
 """Lay rows of numbers out as a plain table for the terminal or as Markdown."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 MISSING = "–"
 SHARE_METRICS = ("accuracy", "f1")
 """Metrics shown as a percentage; any other is shown as the number it is."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a title, and notes below it; headers may break lines."""
+
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+    def markdown(self) -> str:
+        """Return the table and its notes in Markdown, without the title."""
+        return "\n\n".join([markdown_table(self.headers, self.rows), *self.notes])
 
 
 def plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

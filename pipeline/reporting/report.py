@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
 from pipeline.artifacts.commit import write_file
+from pipeline.reporting.cost_tables import latency_table, size_table
 from pipeline.reporting.layout import (
+    Table,
     format_count,
     format_counts,
     format_metric,
     format_number,
     format_share,
     format_speedup,
-    markdown_table,
     plain_table,
 )
+from pipeline.reporting.recipe_summary import recipe_in_short
 from pipeline.reporting.units import KINDS, units_kept
 
 if TYPE_CHECKING:
@@ -47,17 +49,19 @@ class StageRow:
 
 @dataclass(frozen=True)
 class Report:
-    """The rows of a run's committed stages, in order."""
+    """The rows of a run's committed stages, in order, and the recipe they were made by."""
 
     run: str
     rows: tuple[StageRow, ...]
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_run(cls, run: Run) -> Report:
         """Return the report of ``run``, read from its manifests alone."""
         artifacts = [(name, run[name]) for name in run.stages]
         outdated = run.outdated()
-        order = _score_order(run) if artifacts else []
+        recipe = YAML(typ="safe", pure=True).load(run.recipe_text) if artifacts else {}
+        order = _score_order(recipe)
         kept = units_kept([artifact.total_keep_plan for _, artifact in artifacts])
         rows = [
             StageRow(
@@ -71,7 +75,7 @@ class Report:
             )
             for (name, artifact), units in zip(artifacts, kept, strict=True)
         ]
-        return cls(run.name, tuple(rows))
+        return cls(run.name, tuple(rows), recipe)
 
     def table(self) -> str:
         """Return the table for the terminal, and below it what was kept per layer and how the times were taken."""
@@ -85,24 +89,38 @@ class Report:
 
     def markdown(self) -> str:
         """Return the report as a Markdown document."""
-        facts = flat(self.rows[-1].environment) if self.rows else []
         parts = [f"# {self.run}"]
         for title, text in [
             *self.sections(),
-            ("Measured on", "\n".join(f"* {name}: {value}" for name, value in facts)),
+            ("The recipe in short", bullets(self.recipe_facts())),
+            ("Measured on", bullets(self.environment_facts())),
         ]:
             parts += [f"## {title}" if title else "", text] if text else []
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def sections(self) -> list[tuple[str, str]]:
-        """Return titles and Markdown tables: the stages (without a title), units per layer, metrics around the cuts."""
-        found = [("", "\n\n".join([markdown_table(*self._cells()), *self._notes()]))]
+        """Return the titles of ``tables`` with the tables in Markdown."""
+        return [(table.title, table.markdown()) for table in self.tables()]
+
+    def tables(self) -> list[Table]:
+        """Return the stages (without a title), units per layer, metrics around the cuts, sizes and latencies."""
+        found = [Table("", *self._cells(), self._notes())]
         if any(row.kept for row in self.rows):
             units = [[row.stage, *(format_counts(row.kept.get(kind)) for kind in KINDS)] for row in self.rows]
-            found.append(("Units kept per layer", markdown_table(["stage", *KINDS], units)))
+            found.append(Table("Units kept per layer", ["stage", *KINDS], units))
         if cuts := self._cut_rows():
-            found.append(("The metric around each cut", markdown_table(["stage", "metric", "before", "after"], cuts)))
-        return found
+            found.append(Table("The metric around each cut", ["stage", "metric", "before", "after"], cuts))
+        measured = {row.stage: row.metrics for row in self.rows}
+        return [*found, *(table for table in (size_table(measured), latency_table(measured)) if table is not None)]
+
+    def recipe_facts(self) -> list[tuple[str, str]]:
+        """Return what the recipe asked for, in short."""
+        return recipe_in_short(self.recipe)
+
+    def environment_facts(self) -> list[tuple[str, Any]]:
+        """Return what the last stage was measured on, and the seed."""
+        facts = flat(self.rows[-1].environment) if self.rows else []
+        return [*facts, ("seed", self.recipe["seed"])] if "seed" in self.recipe else facts
 
     def json(self) -> str:
         """Return everything the report knows, as JSON text."""
@@ -118,7 +136,8 @@ class Report:
             }
             for row in self.rows
         ]
-        return json.dumps({"run": self.run, "stages": stages}, indent=2, ensure_ascii=False) + "\n"
+        document = {"run": self.run, "recipe": self.recipe, "stages": stages}
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         columns = self._columns()
@@ -185,10 +204,15 @@ def _timing_note(measured: Sequence[Mapping[str, float]]) -> str:
     return ", ".join(facts) + "."
 
 
-def _score_order(run: Run) -> list[str]:
+def bullets(facts: Sequence[tuple[str, Any]]) -> str:
+    """Return a list in Markdown."""
+    return "\n".join(f"* {name}: {value}" for name, value in facts)
+
+
+def _score_order(recipe: Mapping[str, Any]) -> list[str]:
     """Return the names of the scores as the recipe orders its splits and metrics; manifests sort their keys."""
-    task = YAML(typ="safe", pure=True).load(run.recipe_text)["task"]
-    return [f"{split}/{metric}" for split in task["validation"] for metric in task["metric"]]
+    task = recipe.get("task", {})
+    return [f"{split}/{metric}" for split in task.get("validation", ()) for metric in task.get("metric", ())]
 
 
 def _ordered(metrics: Mapping[str, float], order: Sequence[str]) -> dict[str, float]:

@@ -19,7 +19,8 @@ class FakeRun:
 
     @property
     def recipe_text(self):
-        return "task: {validation: [validation, heldout], metric: [accuracy, f1]}"
+        task = "{validation: [validation, heldout], metric: [accuracy, f1]}"
+        return f"seed: 7\ntask: {task}\nstages: [{{uses: finetune, epochs: 2}}]"
 
     def outdated(self):
         return tuple(name for name in self.stages if self.artifacts[name].metrics.get("validation/accuracy") == 0.85)
@@ -137,12 +138,15 @@ def test_markdown_tells_units_the_metric_around_the_cut_and_the_machine(run):
     text = Report.from_run(run).markdown()
     assert "| recover_heads | 0 2 | 8 × 2 |" in text
     assert "| prune_heads | validation/accuracy | 81.00% | 70.00% |" in text
-    assert "* torch: 2.13.0\n* cpu.cores: 2\n" in text
+    assert "* torch: 2.13.0\n* cpu.cores: 2\n* seed: 7\n" in text
+    assert "* finetune: epochs 2\n" in text
+    assert "| prune_ffn | 12.35 (–), 2.25× | 345.60 (–), 2.25× |" in text
 
 
 def test_json_holds_every_metric_unrounded(run):
     document = json.loads(Report.from_run(run).json())
     assert document["run"] == "tiny"
+    assert document["recipe"]["seed"] == 7
     stages = {stage["stage"]: stage for stage in document["stages"]}
     assert stages["recover_heads"]["uses"] == "distill"
     assert stages["finetune"]["metrics"] == run["finetune"].metrics
