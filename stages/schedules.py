@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from pipeline.training.schedules import cubic_sparsity
 
+ONE_SHOT_STEPS = 100
+"""How many steps before a one-shot cut it judges by, where there are so many."""
+
 
 def check_span(begin: int | float, end: int | float) -> None:
     """Raise ``ValueError`` when ``prune_end`` comes before ``prune_begin``, where that shows without the step count."""
@@ -44,6 +47,11 @@ class Rounds:
 
     span: Span
     count: int
+
+    @property
+    def observed_from(self) -> int:
+        """The first step that is judged by: where the span begins, or ``ONE_SHOT_STEPS`` before if it has no length."""
+        return self.span.begin if self.span.begin < self.span.end else max(0, self.span.end - ONE_SHOT_STEPS)
 
     def done(self, step: int) -> int:
         """Return how many rounds are done when ``step`` begins; never less than at an earlier step."""

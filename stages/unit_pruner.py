@@ -71,7 +71,7 @@ class UnitPruner:
 
     def before_optimizer_step(self, step: int) -> None:
         """Let the scorer read the gradients of ``step``, while rounds are still to come, and zero those of the gone."""
-        if step >= self._rounds.span.begin and int(self._done) < self._rounds.count:
+        if step >= self._rounds.observed_from and int(self._done) < self._rounds.count:
             self._scorer.observe()
         for weight, gone in self._masked():
             gradient = weight.gradient()

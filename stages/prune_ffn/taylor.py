@@ -41,8 +41,9 @@ class Taylor:
             self._sums[name] = sums.add_(effect)
 
     def importances(self) -> dict[str, Tensor]:
-        """Return the mean squared effect of each unit; zeros before anything was observed."""
-        return {name: sums / max(1, int(self._num_observed)) for name, sums in self._sums.items()}
+        """Return the mean squared effect of each unit over the steps observed since the last ``reset``."""
+        assert self._num_observed > 0, "a round judges by at least one step, for without any all units are alike"
+        return {name: sums / int(self._num_observed) for name, sums in self._sums.items()}
 
     def reset(self) -> None:
         """Start the sums at zero again."""

@@ -1,7 +1,7 @@
 import pytest
 
 from stages.history import MOST_SNAPSHOTS, History
-from stages.schedules import Rounds, Span, check_span, resolve_span
+from stages.schedules import ONE_SHOT_STEPS, Rounds, Span, check_span, resolve_span
 
 
 def test_a_span_hits_its_ends_and_climbs_between():
@@ -48,6 +48,27 @@ def test_rounds_are_all_done_at_the_end_and_never_undone(count, span):
     assert span.begin == span.end or done[span.end - 1] < count
     assert rounds.progress(0) == 0.0
     assert rounds.progress(count) == 1.0
+
+
+@pytest.mark.parametrize("count", [1, 3, 36])
+@pytest.mark.parametrize(
+    "span", [Span(0, 36), Span(4, 5), Span(4, 11), Span(0, 0), Span(1, 1), Span(5, 5), Span(200, 200)]
+)
+def test_every_round_has_a_step_to_judge_by(span, count):
+    rounds = Rounds(span, count)
+    observed, done = 0, 0
+    for step in range(max(1, span.end)):
+        observed += step >= rounds.observed_from
+        if rounds.done(step + 1) > done:
+            assert observed > 0
+            observed, done = 0, rounds.done(step + 1)
+    assert done == count
+
+
+def test_one_shot_judges_by_the_last_steps_before_it_and_rounds_by_those_of_their_span():
+    assert Rounds(Span(500, 500), 1).observed_from == 500 - ONE_SHOT_STEPS
+    assert Rounds(Span(7, 7), 1).observed_from == 0
+    assert Rounds(Span(500, 501), 1).observed_from == 500
 
 
 def test_a_history_keeps_a_bounded_number_of_snapshots_the_last_among_them():

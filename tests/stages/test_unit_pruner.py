@@ -4,6 +4,7 @@ import itertools
 import pytest
 import torch
 
+from stages import schedules
 from stages.prune_ffn.targets import GlobalTarget, LocalTarget
 from stages.prune_ffn.taylor import Taylor
 from stages.schedules import Rounds, Span
@@ -13,14 +14,14 @@ from stages.weight_norm import WeightNorm
 STEPS, SPAN = 24, Span(2, 18)
 
 
-def make_pruner(layers, *, rounds=5, counts=None, scorer=None, groups=None):
+def make_pruner(layers, *, rounds=5, counts=None, scorer=None, groups=None, span=SPAN):
     groups = groups or layers.channel_groups()
     return UnitPruner(
         layers,
         groups,
         scorer=scorer or Taylor(layers, groups),
         counts=counts or GlobalTarget(0.5),
-        rounds=Rounds(SPAN, rounds),
+        rounds=Rounds(span, rounds),
     )
 
 
@@ -100,6 +101,31 @@ def test_each_round_judges_by_the_steps_since_the_last(layers, run_steps):
     sums = []
     run_steps(layers, pruner, STEPS, after=lambda step: sums.append(int(pruner.state_dict()["observed"])))
     assert sums == [0, 0, *range(1, 8), 0, *range(1, 8), *[0] * 7]
+
+
+@pytest.mark.parametrize("form", ["gate", "nni"])
+@pytest.mark.parametrize("rounds", [1, 5])
+@pytest.mark.parametrize("place", [0, 1, 12, STEPS])
+def test_a_span_without_length_removes_the_least_important_units_at_once(layers, run_steps, place, rounds, form):
+    with torch.no_grad():
+        for ffn in layers.ffn:
+            ffn.narrow.weight[:, 3:] *= 1e-3
+            ffn.wide.weight[3:] *= 1e-3
+    groups, seen = layers.channel_groups(), []
+    scorer = Taylor(layers, groups, form=form)
+    pruner = make_pruner(layers, rounds=rounds, scorer=scorer, span=Span(place, place))
+    still = torch.optim.SGD(layers.parameters(), lr=0.0)
+    run_steps(layers, pruner, STEPS, optimizer=still, after=lambda step: seen.append(sum(gone(pruner))))
+    before = max(1, place) - 1
+    assert seen == [0] * before + [6] * (STEPS - before)
+    assert [kept.units for kept in pruner.finish().values()] == [(0, 1, 2)] * 2
+
+
+def test_one_shot_judges_by_a_bounded_number_of_steps_just_before_it(layers, run_steps, monkeypatch):
+    monkeypatch.setattr(schedules, "ONE_SHOT_STEPS", 4)
+    pruner, seen = make_pruner(layers, rounds=1, span=Span(12, 12)), []
+    run_steps(layers, pruner, STEPS, after=lambda step: seen.append(int(pruner.state_dict()["observed"])))
+    assert seen == [0] * 8 + [1, 2, 3] + [0] * (STEPS - 11)
 
 
 def test_one_shot_removes_everything_at_the_end_of_the_span(layers, run_steps):

@@ -76,7 +76,9 @@ def test_an_interval_starts_at_zero(layers, inputs):
     first = {name: values.clone() for name, values in taylor.importances().items()}
     taylor.observe()
     taylor.reset()
-    assert all(not values.any() for values in taylor.importances().values())
+    assert all(not values.any() for values in taylor.tensors().values())
+    with pytest.raises(AssertionError, match="at least one step"):
+        taylor.importances()
     taylor.observe()
     assert all(torch.equal(values, first[name]) for name, values in taylor.importances().items())
     assert all(values.any() for values in first.values())

@@ -11,9 +11,9 @@ STEPS = 24
 SPAN = Span(4, 20)
 
 
-def make_pruner(layers, **settings):
+def make_pruner(layers, *, span=SPAN, **settings):
     fast = {"score_learning_rate": 0.2, **settings}
-    return MovementPruner(layers, layers.head_groups(), MovementSettings(**fast), span=SPAN, num_steps=STEPS)
+    return MovementPruner(layers, layers.head_groups(), MovementSettings(**fast), span=span, num_steps=STEPS)
 
 
 def score_gradient(pruner, step=0):
@@ -126,6 +126,23 @@ def test_budget_follows_the_schedule_within_one_head_at_every_step_and_ends_exac
     assert counts[: SPAN.begin] == [0] * SPAN.begin
     assert counts[-1] == round(8 * sparsity)
     assert sum(len(kept.units) for kept in pruner.finish().values()) == 8 - round(8 * sparsity)
+
+
+@pytest.mark.parametrize("settings", [{"sparsity": 0.5}, {"threshold": 0.5, "regular_scale": 0.0}])
+@pytest.mark.parametrize("place", [0, 1, 12, STEPS])
+def test_a_span_without_length_masks_at_once_what_the_scores_say_by_then(layers, run_steps, place, settings):
+    pruner, masked = make_pruner(layers, span=Span(place, place), **settings), []
+
+    def check(step):
+        masked.append(bool(pruner._dead.any()))
+        highest_dead = pruner.scores.values[pruner._dead].max() if masked[-1] else -torch.inf
+        assert highest_dead < pruner.scores.values[~pruner._dead].min()
+
+    run_steps(layers, pruner, STEPS, after=check)
+    before = max(1, place) - 1
+    assert masked == [False] * before + [True] * (STEPS - before)
+    if "sparsity" in settings:
+        assert sum(len(kept.units) for kept in pruner.finish().values()) == 4
 
 
 @pytest.mark.parametrize("block_size", [None, 1])
