@@ -64,7 +64,11 @@ def _lacks_teacher(draft: StageDraft, drafts: Sequence[StageDraft]) -> str | Non
         return None
     if any(other.stage is not None and other.stage.provides_teacher for other in drafts if other.index < draft.index):
         return None
-    return "must be given, for no stage before it provides one: source, a model folder, or a hub id such as owner/model"
+    without = getattr(draft.config, "distill", None) is not None
+    return (
+        "must be given, for no stage before it provides one: source, a model folder, or a hub id such as owner/model"
+        + ("; or say distill: null to learn from the labels alone" if without else "")
+    )
 
 
 def _is_path(text: str) -> bool:

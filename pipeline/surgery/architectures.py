@@ -11,6 +11,7 @@ from pipeline.errors import UnsupportedArchitecture
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
     from pipeline.surgery.condensed.narrow import Stack
 
@@ -106,6 +107,11 @@ def layer_prefixes(model: nn.Module) -> list[str]:
     from pipeline.surgery.condensed.narrow import layers_of
 
     return [path for stack in family_of(model).stacks for path, _ in layers_of(model, stack)]
+
+
+def num_dense_heads(model: PreTrainedModel) -> int:
+    """Return how many heads each layer has in the architecture as it was built, before anything was cut."""
+    return int(model.config.num_attention_heads)
 
 
 def encoder_parameters(model: nn.Module) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, ClassVar
 
 from pipeline.recipe.training import StageConfig
 from pipeline.stage import StageContext, StageResult
 from stages.finetune.config import FinetuneConfig
+
+logger = logging.getLogger(__name__)
 
 
 class Finetune:
@@ -24,6 +27,9 @@ class Finetune:
         """Return the model trained."""
         from pipeline.training.loop import task_objective, train
 
+        if context.config.teacher is not None:
+            ignored = f"stages.{context.name}.teacher: {context.config.teacher}"
+            logger.warning("%s has no effect: finetune learns from the labels alone; use distill", ignored)
         model = context.load_model()
         training = train(
             model,

@@ -20,7 +20,8 @@ class PruneFfnConfig(StageConfig):
     """Settings of ``prune_ffn``.
 
     ``sparsity: match_heads`` removes from layer ``i`` the share ``1 - match_heads_ratio * kept_heads_i / num_heads``:
-    with NNI's ratio of 0.5 a layer with all its heads loses half of its channels, one with none loses all.
+    with NNI's ratio of 0.5 a layer with all its heads loses half of its channels, one with none loses all. The heads
+    of the architecture count, also those that the source had lost before this run.
     """
 
     criterion: Literal["taylor", "l1"] = Field("taylor", description="taylor: effect on the loss; l1: least weight")
@@ -36,7 +37,11 @@ class PruneFfnConfig(StageConfig):
     max_sparsity_per_layer: WholeShare = Field(0.95, description="with scope global, no layer loses a larger share")
     match_heads_ratio: WholeShare = Field(0.5, description="share of channels that a layer with all its heads keeps")
     rounds: PositiveInteger = Field(36, description="prunings, on a cubic schedule; 1: one shot at prune_end")
-    prune_begin: StepOrShare = Field(0.0, description="importances are gathered from here: a step, or a share")
+    prune_begin: StepOrShare = Field(
+        0.0,
+        description="importances are gathered from here, or where it equals prune_end over the 100 steps before: "
+        "a step, or a share",
+    )
     prune_end: StepOrShare = Field(0.75, description="the last round; what follows recovers: a step, or a share")
     multiple_of: PositiveInteger = Field(1, description="kept widths are rounded up to a multiple of this")
     distill: DistillWeights | None = Field(
@@ -78,4 +83,6 @@ class PruneFfnConfig(StageConfig):
             unused += ("match_heads_ratio",)
         if self.criterion == "l1":
             unused += ("form",)
+        if self.distill is None:
+            unused += ("teacher",)
         return tuple(name for name in unused if getattr(self, name) != type(self).model_fields[name].default)

@@ -13,7 +13,7 @@ class PruneFfn:
     """Decide while training which FFN channels go, and cut them out of both layers: linked input shrinking."""
 
     Config: ClassVar[type[StageConfig]] = PruneFfnConfig
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     provides_teacher: ClassVar[bool] = False
 
     def needs_teacher(self, config: Any) -> bool:
@@ -26,9 +26,9 @@ class PruneFfn:
         from stages.pruning import prune
         from stages.repair.repair import Repair
 
-        plan, repair = context.parent_keep_plan, Repair.of(context)
+        repair = Repair.of(context)
         return prune(
             context,
             "channels",
-            lambda model, groups, span, num_steps: build_pruner(model, groups, context.config, span, plan, repair),
+            lambda model, groups, span, num_steps: build_pruner(model, groups, context.config, span, repair),
         )

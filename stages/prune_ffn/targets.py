@@ -6,25 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.surgery.groups import PruningGroup
-from pipeline.surgery.keep_plan import KeepPlan
 from stages.prune_ffn.config import PruneFfnConfig
 from stages.ranking import global_counts, kept_multiple, local_counts, share_count
 from stages.unit_pruner import Counts, Importances
 
 
-def heads_kept(groups: Sequence[PruningGroup], removed_before: KeepPlan | None) -> dict[int, float]:
-    """Return, by layer, the share of its first heads that are left.
-
-    ``removed_before`` is relative to the first model and counts the heads of layers that have none left; a layer it
-    does not name has all its heads.
-    """
-    plan = removed_before or KeepPlan({})
-    shares: dict[int, float] = {}
-    for group in groups:
-        if group.kind == "heads":
-            kept = plan.get(group.name)
-            shares[group.layer] = 1.0 if kept is None or kept.of == 0 else len(kept.units) / kept.of
-    return shares
+def heads_kept(groups: Sequence[PruningGroup], num_heads: int) -> dict[int, float]:
+    """Return, by layer, the share that is left of the ``num_heads`` of the architecture, whoever removed the others."""
+    return {group.layer: group.num_units / num_heads for group in groups if group.kind == "heads"}
 
 
 def match_heads(channels: Sequence[PruningGroup], heads: Mapping[int, float], ratio: float) -> dict[str, float]:

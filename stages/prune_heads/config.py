@@ -68,4 +68,6 @@ class PruneHeadsConfig(StageConfig):
             unused += MOVEMENT_ONLY
         elif self.granularity == "head":
             unused += ("block_size", "repair")  # whole heads are trained masked: their cut changes no output
+        if self.distill is None:
+            unused += ("teacher",)
         return tuple(name for name in unused if getattr(self, name) != type(self).model_fields[name].default)

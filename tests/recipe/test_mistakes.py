@@ -142,6 +142,14 @@ def edit(old, new):
             "a model folder, or a hub id such as owner/model",
         ),
         (
+            [
+                ("  - {uses: finetune, epochs: 2}\n", ""),
+                ("  - {uses: distill, name: recover_heads}\n", ""),
+            ],
+            "recipe.yaml:15: stages.prune_ffn.teacher: must be given, for no stage before it provides one: source, "
+            "a model folder, or a hub id such as owner/model; or say distill: null to learn from the labels alone",
+        ),
+        (
             edit("  - {uses: finetune, epochs: 2}", "  - finetune"),
             "recipe.yaml:12: stages.0: must be a mapping such as {uses: finetune}, got 'finetune'",
         ),

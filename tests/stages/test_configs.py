@@ -87,6 +87,10 @@ def test_settings_that_cannot_be_or_contradict_each_other_are_refused(config, se
             ("max_sparsity_per_layer",),
         ),
         (PruneFfnConfig, {"criterion": "l1", "form": "nni"}, ("form",)),
+        (PruneFfnConfig, {"distill": None, "teacher": "source"}, ("teacher",)),
+        (PruneFfnConfig, {"teacher": "source"}, ()),
+        (PruneHeadsConfig, {"teacher": "source"}, ("teacher",)),
+        (PruneHeadsConfig, {"distill": {}, "teacher": "source"}, ()),
     ],
 )
 def test_settings_without_effect_are_named(config, settings, ignored):

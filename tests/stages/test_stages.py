@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pipeline.errors import CompressionError, RecipeError
+from pipeline.surgery.condense import condense
 from pipeline.surgery.keep_plan import KeepPlan, Kept
 from stages import STAGES
 from stages.distill import Distill, DistillConfig
@@ -101,10 +102,23 @@ def test_prune_heads_cuts_what_was_asked_and_records_both_sides(make_context, sm
 )
 def test_prune_ffn_cuts_what_was_asked_in_every_layer(make_context, small_bert, settings, left):
     plan = KeepPlan({"encoder.0.heads": Kept(4, (0, 1, 3)), "encoder.1.heads": Kept(4, ())})
-    context = make_context(PruneFfnConfig(**QUICK, **settings), teacher=small_bert(seed=1), parent_keep_plan=plan)
-    result = PruneFfn().run(context)
+    model = condense(small_bert(), plan)
+    result = PruneFfn().run(make_context(PruneFfnConfig(**QUICK, **settings), model=model, teacher=small_bert(seed=1)))
     assert kept(result) == left
     assert [layer.intermediate.dense.out_features for layer in result.model.bert.encoder.layer] == left
+
+
+@pytest.mark.parametrize("edge", [0.0, 0.5, 1.0])
+def test_one_shot_cuts_go_by_what_was_observed(make_context, edge):
+    at = {"prune_begin": edge, "prune_end": edge, "distill": None}
+    channels = PruneFfn().run(make_context(PruneFfnConfig(**QUICK, **at, sparsity=0.5, scope="local", rounds=1)))
+    (importances,) = channels.tensors["importances.encoder.0.channels"]
+    assert importances.all()
+    kept_units = channels.keep_plan["encoder.0.channels"].units
+    assert set(kept_units) == set(importances.argsort()[12:].tolist())
+    heads = PruneHeads().run(make_context(PruneHeadsConfig(**QUICK, **at, sparsity=0.5), name="heads"))
+    assert total(heads, "heads") == 4
+    assert heads.tensors["scores.bert.encoder.layer.0.attention.self.query"].any()
 
 
 def test_a_global_share_of_channels_is_removed_exactly(make_context):
@@ -176,7 +190,11 @@ def test_a_condensed_model_that_computes_something_else_stops_the_stage(make_con
 def test_settings_without_effect_are_warned_of(make_context, caplog):
     with caplog.at_level(logging.WARNING):
         PruneHeads().run(make_context(PruneHeadsConfig(**QUICK, sparsity=0.5, threshold=0.3)))
+        Finetune().run(make_context(FinetuneConfig(**QUICK, teacher="source"), name="learn"))
+        Finetune().run(make_context(FinetuneConfig(**QUICK), name="silent"))
     assert "stages.tiny.threshold: 0.3 has no effect" in caplog.text
+    assert "stages.learn.teacher: source has no effect" in caplog.text
+    assert "silent" not in caplog.text
 
 
 @pytest.mark.parametrize(

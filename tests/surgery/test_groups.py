@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from pipeline.errors import UnsupportedArchitecture
-from pipeline.surgery.architectures import FAMILIES, encoder_parameters, family_of, layer_prefixes
+from pipeline.surgery.architectures import FAMILIES, encoder_parameters, family_of, layer_prefixes, num_dense_heads
 from pipeline.surgery.condense import condense
 from pipeline.surgery.groups import checked_plan, consumer_columns, dissect, full_plan, producer_rows
 from pipeline.surgery.keep_plan import KeepPlan, Kept
@@ -15,6 +15,12 @@ HEADS = {"ForMaskedLM", "ForMultipleChoice", "ForQuestionAnswering", "ForTokenCl
 def test_every_row_of_the_table_is_tested(tiny_sizes):
     for model_type in FAMILIES:
         assert tiny_sizes(model_type)
+
+
+def test_a_condensed_model_tells_how_many_heads_its_architecture_has(family, tiny_model):
+    model = tiny_model(family)
+    plan = KeepPlan({"encoder.0.heads": Kept(4, (1,)), "encoder.1.heads": Kept(4, ())})
+    assert num_dense_heads(model) == num_dense_heads(condense(model, plan)) == 4
 
 
 def test_dissect_finds_heads_and_channels_of_each_layer(family, tiny_model):

@@ -1,22 +1,22 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from pipeline.surgery.keep_plan import KeepPlan, Kept
 from stages.prune_ffn.config import PruneFfnConfig
 from stages.prune_ffn.targets import GlobalTarget, LocalTarget, build_target, heads_kept
 
 
-def test_match_heads_follows_the_heads_of_the_first_model(layers):
-    groups = (*layers.head_groups(), *layers.channel_groups())
-    plan = KeepPlan({"encoder.0.heads": Kept(12, (0, 3, 7)), "encoder.1.heads": Kept(12, ())})
-    heads = heads_kept(groups, plan)
+def test_match_heads_follows_the_heads_of_the_architecture(layers):
+    some, none = (replace(group, num_units=left) for group, left in zip(layers.head_groups(), (3, 0), strict=True))
+    heads = heads_kept((some, none, *layers.channel_groups()), num_heads=12)
     assert heads == {0: 0.25, 1: 0.0}
     target = build_target(PruneFfnConfig(), layers.channel_groups(), heads)
     assert target == LocalTarget({"encoder.0.channels": 0.875, "encoder.1.channels": 1.0})
 
 
 def test_layers_with_all_their_heads_keep_match_heads_ratio_of_their_channels(layers):
-    heads = heads_kept(layers.head_groups(), None)
+    heads = heads_kept(layers.head_groups(), num_heads=4)
     target = build_target(PruneFfnConfig(match_heads_ratio=0.8), layers.channel_groups(), heads)
     assert list(target.shares.values()) == pytest.approx([0.2, 0.2])
 
