@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.api import evaluate, plan, run, status
+    from pipeline.api import evaluate, frontier, plan, run, status, sweep
     from pipeline.artifacts import Artifact, Run
     from pipeline.errors import ArtifactError, CompressionError, DataError, RecipeError, UnsupportedArchitecture
     from pipeline.models import load_model, register_models
@@ -31,6 +31,7 @@ _HOMES = {
     "condense": "pipeline.surgery.condense",
     "dissect": "pipeline.surgery.groups",
     "evaluate": "pipeline.api",
+    "frontier": "pipeline.api",
     "load_model": "pipeline.models",
     "load_recipe": "pipeline.recipe",
     "mask_units": "pipeline.surgery.masking",
@@ -38,6 +39,7 @@ _HOMES = {
     "register_models": "pipeline.models",
     "run": "pipeline.api",
     "status": "pipeline.api",
+    "sweep": "pipeline.api",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "condense",
     "dissect",
     "evaluate",
+    "frontier",
     "load_model",
     "load_recipe",
     "mask_units",
@@ -62,6 +65,7 @@ __all__ = [
     "register_models",
     "run",
     "status",
+    "sweep",
 ]
 
 

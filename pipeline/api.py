@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.run import RECIPE, Artifact, Run
 from pipeline.errors import RecipeError
@@ -13,7 +13,22 @@ from pipeline.reporting.measurement import Measurement, find_target, measure
 from pipeline.runner import Plan, RunStatus, build_plan, describe_run, describe_runs, execute
 from stages import STAGES
 
-__all__ = ["STAGES", "evaluate", "execute", "plan", "read", "register_models", "run", "status"]
+if TYPE_CHECKING:
+    from pipeline.sweeps.frontier import Frontier
+    from pipeline.sweeps.running import Sweep
+
+__all__ = [
+    "STAGES",
+    "evaluate",
+    "execute",
+    "frontier",
+    "plan",
+    "read",
+    "register_models",
+    "run",
+    "status",
+    "sweep",
+]
 
 RecipeLike = str | Path | Mapping[str, Any] | Recipe
 
@@ -92,6 +107,41 @@ def evaluate(
         raise RecipeError(f"--recipe: must be given for a model that is in no run, for its task, got {run_or_model}")
     source: RecipeLike = recipe if recipe is not None else _own_recipe(target.run)
     return measure(target, read(source, overrides=overrides, stages=stages), runs_dir=runs_dir, stages=stages)
+
+
+def sweep(
+    recipe: RecipeLike,
+    vary: Sequence[str] | Mapping[str, Sequence[Any]],
+    *,
+    folder: Path | str | None = None,
+    runs_dir: Path | str = "runs",
+    overrides: Sequence[str] = (),
+    stages: Mapping[str, Any] = STAGES,
+) -> Sweep:
+    """Run every combination of the values in ``vary`` and return what became of each; what is there is skipped.
+
+    ``vary`` is ``{"stages.prune_heads.sparsity": [0.25, 0.5]}``, or texts as for ``--vary``. The runs are folders of
+    ``folder``, by default ``NAME-sweep`` below ``runs_dir``; a stage that another run there has made is linked.
+    """
+    from pipeline.sweeps.combinations import combine, read_axes
+    from pipeline.sweeps.running import run_sweep
+
+    resolved = read(recipe, overrides=overrides, stages=stages)
+    place = Path(runs_dir) / f"{resolved.name}-sweep" if folder is None else Path(folder)
+
+    def read_with(changes: Sequence[str]) -> Recipe:
+        return read(recipe, overrides=(*overrides, *changes), stages=stages)
+
+    return run_sweep(place, combine(read_axes(vary)), read_with, stages)
+
+
+def frontier(
+    folder: Path | str, *, batch_size: int = 1, rounds: int = 30, stages: Mapping[str, Any] = STAGES
+) -> Frontier:
+    """Return the trade-off of the finished runs below ``folder``, all their models timed anew and together."""
+    from pipeline.sweeps.measuring import measure_frontier
+
+    return measure_frontier(Path(folder), stages, batch_size=batch_size, rounds=rounds)
 
 
 def register_models() -> None:

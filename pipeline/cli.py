@@ -11,11 +11,13 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
+
+from pipeline.cli_options import Debug, From, Overrides, RecipeArgument, RunsDir, Session, Until
+from pipeline.cli_sweeps import frontier, sweep
 
 BAD_RECIPE, FAILED = 2, 1
 
@@ -27,29 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-@dataclass
-class Session:
-    """What one call of the command asked for on top of its work."""
-
-    shows_traceback: bool = False
-
-
-def _debug(context: typer.Context, value: bool) -> None:
-    if value and isinstance(context.obj, Session):
-        context.obj.shows_traceback = True
-
-
-RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or a shipped recipe's name.")]
-RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Where run folders are.")]
-From = Annotated[Optional[str], typer.Option("--from", metavar="STAGE", help="Redo this stage and those after it.")]  # noqa: UP045
-Until = Annotated[Optional[str], typer.Option("--until", metavar="STAGE", help="Stop after this stage.")]  # noqa: UP045
-Overrides = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a value, as stages.prune_heads.sparsity=0.5; repeatable."),
-]
-Debug = Annotated[bool, typer.Option("--debug", callback=_debug, help="Show the traceback of an error.")]
 
 
 @app.command()
@@ -125,6 +104,10 @@ def evaluate(
 
     measured = api.evaluate(run_or_model, recipe, runs_dir=runs_dir, overrides=overrides or ())
     _print_lines(measurement_lines(measured))
+
+
+app.command()(sweep)
+app.command()(frontier)
 
 
 @app.command()

@@ -1,0 +1,131 @@
+"""From ``--vary stages.prune_heads.sparsity=0.25,0.5`` to one named set of overrides per combination."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import RecipeError
+from pipeline.recipe.mistakes import shown
+
+OPENING, CLOSING, QUOTES = "[{", "]}", "'\""
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+LONGEST_NAME = 80
+"""Recipes may be called by up to 100 characters; a number to tell two alike must fit behind."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One field that is varied: its dotted path, and its values as they would follow ``--set PATH=``."""
+
+    path: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One run of a sweep: its name, which is its folder's, and the value of every varied field."""
+
+    name: str
+    values: tuple[tuple[str, str], ...]
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What ``--set`` would say, the run's name included."""
+        return (*(f"{path}={value}" for path, value in self.values), f"name='{self.name}'")
+
+
+def read_axes(vary: Sequence[str] | Mapping[str, Sequence[Any]]) -> list[Axis]:
+    """Return the axes of ``{PATH: [VALUE, …]}``, or of texts as for ``--vary``."""
+    if isinstance(vary, Mapping):
+        return [_checked(path, tuple(_as_written(value) for value in values)) for path, values in vary.items()]
+    return [read_axis(text) for text in vary]
+
+
+def _as_written(value: Any) -> str:
+    """Return ``value`` as one would write it after ``--vary PATH=``."""
+    is_plain = isinstance(value, str) and PLAIN_TEXT.fullmatch(value) and value not in ("true", "false", "null")
+    return str(value) if is_plain else json.dumps(value)
+
+
+def read_axis(text: str) -> Axis:
+    """Return the axis in ``PATH=VALUE,VALUE``; a comma inside brackets, braces or quotes belongs to its value."""
+    path, equals, values = text.partition("=")
+    found = tuple(value.strip() for value in _split(values))
+    if not (path.strip() and equals) or not all(found):
+        raise RecipeError(f"--vary: must be PATH=VALUE,VALUE such as stages.prune_heads.sparsity=0.25,0.5, got {text}")
+    return _checked(path.strip(), found)
+
+
+def _checked(path: str, values: tuple[str, ...]) -> Axis:
+    if path == "name":
+        raise RecipeError("--vary: name cannot be varied: each run is named by its values; vary another field")
+    if not values:
+        raise RecipeError(f"--vary: {path} must have at least one value, got none")
+    for value in values:
+        if values.count(value) > 1:
+            raise RecipeError(f"--vary: {path} has the value {shown(value)} twice; keep one of them")
+    return Axis(path, values)
+
+
+def combine(axes: Sequence[Axis]) -> list[Combination]:
+    """Return every combination of the axes' values, the last axis varied fastest, each with a name of its own."""
+    if not axes:
+        raise RecipeError("--vary: must be given at least once, such as --vary seed=1,2,3")
+    paths = [axis.path for axis in axes]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise RecipeError(f"--vary: {path} is given twice; list all its values in one: --vary {path}=…,…")
+    labels = short_labels(paths)
+    found: dict[str, Combination] = {}
+    for values in itertools.product(*(axis.values for axis in axes)):
+        name = _unused(_name(labels, values), found)
+        found[name] = Combination(name, tuple(zip(paths, values, strict=True)))
+    return list(found.values())
+
+
+def short_labels(paths: Sequence[str]) -> list[str]:
+    """Return the fewest last parts of each dotted path that tell it from the others."""
+    labels = []
+    for path in paths:
+        parts = path.split(".")
+        for count in range(1, len(parts) + 1):
+            label = ".".join(parts[-count:])
+            if sum(other == label or other.endswith(f".{label}") for other in paths) == 1:
+                break
+        labels.append(label)
+    return labels
+
+
+def _name(labels: Sequence[str], values: Sequence[str]) -> str:
+    text = "_".join(f"{label}-{value}" for label, value in zip(labels, values, strict=True))
+    name = NOT_IN_NAMES.sub("_", text)[:LONGEST_NAME]
+    return name if name[0].isalnum() else f"x{name}"
+
+
+def _unused(name: str, taken: dict[str, Combination]) -> str:
+    numbered = (name if number == 1 else f"{name}.{number}" for number in itertools.count(1))
+    return next(candidate for candidate in numbered if candidate not in taken)
+
+
+def _split(text: str) -> Iterator[str]:
+    """Yield the parts of ``text`` between the commas that stand in no bracket, brace or quotes."""
+    depth, quote, start = 0, "", 0
+    for place, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in QUOTES:
+            quote = character
+        elif character in OPENING:
+            depth += 1
+        elif character in CLOSING:
+            depth -= 1
+        elif character == "," and depth == 0:
+            yield text[start:place]
+            start = place + 1
+    yield text[start:]
