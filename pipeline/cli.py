@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shlex
 import signal
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
-from pipeline.cli_options import Debug, From, Overrides, RecipeArgument, RunsDir, Session, Until
-from pipeline.cli_sweeps import frontier, sweep
-
-BAD_RECIPE, FAILED = 2, 1
+from pipeline import interruption
+from pipeline.outcome import FAILED, explain, is_main_process
 
 app = typer.Typer(
     name="pruneline",
@@ -29,6 +26,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@dataclass
+class Session:
+    """What one call of the command asked for on top of its work."""
+
+    shows_traceback: bool = False
+
+
+def _debug(context: typer.Context, value: bool) -> None:
+    if value and isinstance(context.obj, Session):
+        context.obj.shows_traceback = True
+
+
+RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or a shipped recipe's name.")]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Where run folders are.")]
+From = Annotated[Optional[str], typer.Option("--from", metavar="STAGE", help="Redo this stage and those after it.")]  # noqa: UP045
+Until = Annotated[Optional[str], typer.Option("--until", metavar="STAGE", help="Stop after this stage.")]  # noqa: UP045
+Overrides = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a value, as stages.prune_heads.sparsity=0.5; repeatable."),
+]
+Debug = Annotated[bool, typer.Option("--debug", callback=_debug, help="Show the traceback of an error.")]
 
 
 @app.command()
@@ -47,7 +67,8 @@ def run(
     from pipeline.reporting.report import Report
 
     finished = api.execute(planned)
-    print(Report.from_run(finished).table())
+    if is_main_process():
+        print(Report.from_run(finished).table())
 
 
 @app.command()
@@ -106,10 +127,6 @@ def evaluate(
     _print_lines(measurement_lines(measured))
 
 
-app.command()(sweep)
-app.command()(frontier)
-
-
 @app.command()
 def recipes(
     name: Annotated[Optional[str], typer.Argument(help="Print this recipe's YAML, to start your own from.")] = None,  # noqa: UP045
@@ -139,70 +156,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 done, 2 a wrong recipe or call, 1 a failed stage, 128 + signal when stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     session = Session()
+    status, message = 0, ""
     try:
-        with _progress_shown():
-            status = app(given, standalone_mode=False, obj=session, prog_name="pruneline")
-        if status == 128 + signal.SIGINT:  # typer made it of a KeyboardInterrupt
-            status = _explain(KeyboardInterrupt(), given, session)
+        with interruption.stopping_at_once(), _progress_shown():
+            returned = app(given, standalone_mode=False, obj=session, prog_name="pruneline")
+            if returned == 128 + signal.SIGINT:  # typer made it of a KeyboardInterrupt
+                raise KeyboardInterrupt
+        status = returned if isinstance(returned, int) else 0
     except BaseException as error:
-        status = _explain(error, given, session)
+        status, message = explain(error, given, shows_traceback=session.shows_traceback)
+    if message:
+        print(message, file=sys.stderr)
     _flush()
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _explain(error: BaseException, arguments: Sequence[str], session: Session) -> int:
-    """Print on standard error what stopped the command, in one line where it is one thing, and return the status."""
-    from pipeline.errors import CompressionError, RecipeError
-    from pipeline.interruption import Interrupted
-
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else FAILED
-    if isinstance(error, (Interrupted, KeyboardInterrupt, typer.Abort)):
-        signum = error.signum if isinstance(error, Interrupted) else int(signal.SIGINT)
-        _complain(f"stopped by {signal.Signals(signum).name}; resume with: {_resume_command(arguments)}")
-        return 128 + signum
-    if isinstance(error, BrokenPipeError):
-        return FAILED
-    if session.shows_traceback:
-        traceback.print_exception(error)
-    if hasattr(error, "format_message"):
-        _complain(_usage_message(error))
-        return BAD_RECIPE
-    if isinstance(error, CompressionError):
-        _complain(str(error))
-        return BAD_RECIPE if isinstance(error, RecipeError) else FAILED
-    message = " ".join(str(error).split())
-    hint = "" if session.shows_traceback else "; --debug shows the traceback"
-    _complain(f"unexpected {type(error).__name__}: {message}{hint}")
-    return FAILED
-
-
-def _usage_message(error: Any) -> str:
-    """Return a wrong call in one line; without a command the help itself is the message."""
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return str(error.format_message())
-    message = " ".join(error.format_message().split())
-    return f"{message} See: {error.ctx.command_path if getattr(error, 'ctx', None) else 'pruneline'} --help"
-
-
-def _resume_command(arguments: Sequence[str]) -> str:
-    """Return the same call without ``--from``: what it asked to be redone is noted in the run."""
-    kept: list[str] = []
-    skips = False
-    for argument in arguments:
-        if skips or argument.startswith("--from="):
-            skips = False
-            continue
-        skips = argument == "--from"
-        if not skips:
-            kept.append(argument)
-    return shlex.join(["pruneline", *kept])
+    sys.exit(status)
 
 
 @contextmanager
 def _progress_shown() -> Iterator[None]:
-    """Send a line per event of our own loggers to standard error while in the block."""
-    handler = logging.StreamHandler()
+    """Send a line per event of our own loggers to standard error while in the block; other processes stay silent."""
+    handler = logging.StreamHandler() if is_main_process() else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     loggers = [logging.getLogger(name) for name in ("pipeline", "stages")]
     before = [(logger.level, logger.propagate) for logger in loggers]
@@ -228,7 +200,3 @@ def _flush() -> None:
 
 def _print_lines(lines: Sequence[str]) -> None:
     print("\n".join(lines))
-
-
-def _complain(message: Any) -> None:
-    print(message, file=sys.stderr)

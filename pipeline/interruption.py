@@ -1,14 +1,18 @@
-"""SIGINT and SIGTERM as a request to stop: the loop saves the half-done stage first; a second signal stops at once."""
+"""SIGINT and SIGTERM as a request to stop: the loop saves the half-done stage first; a second signal stops at once.
+
+Where nothing is half done, as while a command reads and plans, the first one stops at once.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Handler = Callable[[int, FrameType | None], None]
 
 _requested: int | None = None
 
@@ -23,23 +27,38 @@ class Interrupted(BaseException):
 
 @contextmanager
 def handling() -> Iterator[None]:
-    """Take SIGINT and SIGTERM as requests while in the block; outside the main thread nothing is installed."""
+    """Take SIGINT and SIGTERM as requests while in the block; outside the main thread nothing is installed.
+
+    In a block of ``stopping_at_once``, a signal whose exception was swallowed is a request from the start.
+    """
+    with _installed(_on_signal, unless=(_on_signal,)):
+        yield
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Raise ``Interrupted`` on SIGINT and SIGTERM while in the block, but not in a block of ``handling``."""
+    with _installed(_stop, unless=(_on_signal, _stop)):
+        yield
+
+
+@contextmanager
+def _installed(handler: Handler, *, unless: tuple[Handler, ...]) -> Iterator[None]:
     global _requested
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     previous = {signum: signal.getsignal(signum) for signum in SIGNALS}
-    if _on_signal in previous.values():
+    if any(installed in previous.values() for installed in unless):
         yield
         return
-    _requested = None
     for signum in SIGNALS:
-        signal.signal(signum, _on_signal)
+        signal.signal(signum, handler)
     try:
         yield
     finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+        for signum, installed in previous.items():
+            signal.signal(signum, signal.SIG_DFL if installed is None else installed)
         _requested = None
 
 
@@ -59,3 +78,9 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
     if _requested is not None:
         raise Interrupted(signum)
     _requested = signum
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    global _requested
+    _requested = signum
+    raise Interrupted(signum)

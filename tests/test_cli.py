@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - a message stands here as it is printed, in one line
 import json
 import logging
+import os
 import signal
 
 import pytest
@@ -143,10 +144,54 @@ def test_what_stops_a_command_is_one_line_and_a_status(call, monkeypatch, error,
 
 
 @pytest.mark.parametrize("redo", [("--from", "heads"), ("--from=heads",)])
-def test_the_command_that_resumes_does_not_redo_again(call, monkeypatch, redo):
+def test_the_command_that_resumes_is_the_same_redo(call, monkeypatch, redo):
     fail(monkeypatch, Interrupted(signal.SIGINT))
     _, _, errors = call("run", "recipe.yaml", *redo, "--set", "seed=3")
-    assert errors == "stopped by SIGINT; resume with: pruneline run recipe.yaml --set seed=3\n"
+    assert errors == f"stopped by SIGINT; resume with: pruneline run recipe.yaml {' '.join(redo)} --set seed=3\n"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("arguments", "does", "message"),
+    [
+        (("run", "recipe.yaml"), "plan", "; resume with: pruneline run recipe.yaml"),
+        (("run", "recipe.yaml"), "execute", "; resume with: pruneline run recipe.yaml"),
+        (("plan", "recipe.yaml"), "plan", ""),
+        (("status",), "status", ""),
+        (("evaluate", "somewhere"), "evaluate", ""),
+    ],
+)
+def test_a_signal_before_anything_is_written_stops_at_once(
+    call, monkeypatch, tmp_path, arguments, does, message, signum
+):
+    def signalled(*arguments, **options):
+        os.kill(os.getpid(), signum)
+        raise AssertionError("the signal was not heeded")
+
+    before = signal.signal(signum, signal.SIG_IGN)
+    monkeypatch.setattr(f"pipeline.api.{does}", signalled)
+    try:
+        assert call(*arguments) == (128 + signum, "", f"stopped by {signal.Signals(signum).name}{message}\n")
+    finally:
+        signal.signal(signum, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_of_many_processes_one_logs_and_prints_and_each_tells_its_own_failure(call, monkeypatch):
+    def work(*arguments, **options):
+        logging.getLogger("pipeline.runner").info("finetune: runs")
+        raise ArtifactError("runs/x is damaged")
+
+    monkeypatch.setattr("pipeline.api.plan", work)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert call("run", "recipe.yaml") == (1, "", "finetune: runs\nruns/x is damaged\n")
+    monkeypatch.setenv("RANK", "1")
+    assert call("run", "recipe.yaml") == (1, "", "process 1: runs/x is damaged\n")
+    fail(monkeypatch, Interrupted(signal.SIGTERM))
+    assert call("run", "recipe.yaml") == (143, "", "")
+    monkeypatch.setenv("RANK", "0")
+    assert call("run", "recipe.yaml") == (143, "", "stopped by SIGTERM; resume with the same command\n")
 
 
 def test_debug_shows_the_traceback_and_keeps_the_status(call, monkeypatch):

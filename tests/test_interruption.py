@@ -1,6 +1,7 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -35,6 +36,26 @@ def test_inner_block_keeps_the_outer_request():
         with interruption.handling():
             assert interruption.requested() == signal.SIGTERM
         assert interruption.requested() == signal.SIGTERM
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signal_stops_at_once_where_nothing_is_half_done_but_is_a_request_where_something_may_be(signum):
+    with interruption.stopping_at_once():
+        with pytest.raises(Interrupted) as stopped:
+            os.kill(os.getpid(), signum)
+        assert stopped.value.signum == signum
+    with interruption.stopping_at_once(), interruption.handling(), interruption.stopping_at_once():
+        os.kill(os.getpid(), signum)
+        assert interruption.requested() == signum
+    assert interruption.requested() is None
+
+
+def test_stop_that_was_swallowed_is_a_request():
+    with interruption.stopping_at_once():
+        with suppress(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with interruption.handling():
+            assert interruption.requested() == signal.SIGTERM
 
 
 def test_interruption_is_no_ordinary_exception():

@@ -30,11 +30,12 @@ def execute(plan: Plan) -> Run:
     after SIGINT or SIGTERM, once the half-done stage is saved; the next run resumes it.
     """
     run = Run(plan.run_dir)
+    processes.join()
+    _refuse_busy(run)
+    bench = _prepare(plan)
+    processes.wait()
     with interruption.handling():
-        processes.join()
-        _refuse_busy(run)
-        bench = _prepare(plan)
-        processes.wait()
+        interruption.check()
         with _locked(run.path):
             _begin(plan, run)
             processes.wait()
@@ -42,6 +43,7 @@ def execute(plan: Plan) -> Run:
                 _run_stages(plan, bench)
             finally:
                 _end(plan, run)
+        interruption.check()
     return run
 
 
