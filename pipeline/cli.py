@@ -65,7 +65,9 @@ def run(
 
     planned = api.plan(recipe, runs_dir=runs_dir, from_stage=from_stage, until=until, overrides=overrides or ())
     from pipeline.reporting.report import Report
+    from pipeline.runner.twins import tell_of_twin
 
+    tell_of_twin(planned, begins=True)
     finished = api.execute(planned)
     if is_main_process():
         print(Report.from_run(finished).table())
@@ -84,11 +86,13 @@ def plan(
     """Show every resolved value and where it came from, then what would run and why."""
     from pipeline import api
     from pipeline.reporting.listing import plan_lines, value_lines
+    from pipeline.runner.twins import tell_of_twin
 
     planned = api.plan(recipe, runs_dir=runs_dir, from_stage=from_stage, until=until, overrides=overrides or ())
     if values:
         _print_lines([*value_lines(planned.recipe), ""])
     _print_lines(plan_lines(planned))
+    tell_of_twin(planned, begins=False)
 
 
 @app.command()

@@ -3,13 +3,15 @@ import json
 import logging
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import typer
 
-from pipeline import cli
+from pipeline import Run, cli
 from pipeline.errors import ArtifactError, RecipeError
 from pipeline.interruption import Interrupted
+from pipeline.runner.twins import Twin
 
 RECIPE = """\
 name: example
@@ -49,11 +51,11 @@ def call(capsys, tmp_path, monkeypatch):
     return run_command
 
 
-def fail(monkeypatch, error):
-    def plan(*arguments, **options):
+def fail(monkeypatch, error, does="plan"):
+    def work(*arguments, **options):
         raise error
 
-    monkeypatch.setattr("pipeline.api.plan", plan)
+    monkeypatch.setattr(f"pipeline.api.{does}", work)
 
 
 def test_plan_shows_every_value_with_its_origin_and_what_would_run(call):
@@ -220,3 +222,14 @@ def test_help_names_the_commands_and_options(call):
     assert all(f"\n  {name} " in output for name in ("run", "plan", "status", "evaluate", "recipes", "schema"))
     _, output, _ = call("run", "--help")
     assert all(option in output for option in ("--from", "--until", "--set", "--runs-dir", "--debug"))
+
+
+def test_a_run_that_holds_what_is_asked_under_another_name_is_told_of(call, monkeypatch):
+    monkeypatch.setattr("pipeline.runner.twins.find_twin", lambda plan: Twin(Run(Path("runs/old")), ("finetune",)))
+    fail(monkeypatch, ArtifactError("runs/x is damaged"), "execute")
+    line = "runs/old holds finetune as this recipe makes it; to take over what is there"
+    _, _, errors = call("plan", "recipe.yaml")
+    assert errors == f"{line}: cp -r runs/old runs/example\n"
+    _, _, errors = call("run", "recipe.yaml")
+    again = "rm -r runs/example && cp -r runs/old runs/example"
+    assert errors == f"{line}, stop this run and: {again}\nruns/x is damaged\n"

@@ -115,6 +115,17 @@ class Inspector:
             inputs["teacher"] = {"stage": teacher.stage, "content": digest(document["teacher"])}
         return inputs
 
+    def stages_held_by(self, run: Run) -> list[str]:
+        """Return the stages, from the first on, that another run holds as this recipe makes them; reads manifests."""
+        found, held = run.artifacts(), list[str]()
+        for index, stage in enumerate(self.recipe.stages):
+            if not {stage.name, *self.needed_stages(index)} <= set(found):
+                break
+            if found[stage.name].manifest.fingerprint != fingerprint(self._document(index, found, unknown=())):
+                break
+            held.append(stage.name)
+        return held
+
     def inspect(self, index: int, unsettled: Collection[str] = ()) -> StagePlan:
         """Return the state of the stage, given the names of earlier stages whose artifacts will change."""
         stage, found = self.recipe.stages[index], self.run.artifacts()
