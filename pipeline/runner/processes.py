@@ -30,8 +30,8 @@ def join() -> None:
     found = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).num_processes
     if found != count():
         raise CompressionError(
-            f"WORLD_SIZE: is {count()}, but accelerate finds {found} process; start with `accelerate launch` "
-            "(and --cpu where there is no GPU), or unset WORLD_SIZE"
+            f"WORLD_SIZE: is {count()}, but accelerate finds {found} process; start with `accelerate launch`, or where "
+            "there is no GPU with `ACCELERATE_USE_CPU=true torchrun`, or unset WORLD_SIZE"
         )
 
 
