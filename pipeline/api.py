@@ -83,11 +83,11 @@ def status(
     """Return the status of one run (a path, or a name below ``runs_dir``) or of all; ``verify`` reads every byte."""
     if run is None:
         return describe_runs(runs_dir, stages, verify=verify)
-    path = Path(run) if Path(run).is_dir() else Path(runs_dir) / run
-    if not path.is_dir():
-        known = ", ".join(found.name for found in describe_runs(runs_dir, stages)) or "none"
-        raise RecipeError(f"{run}: no such run; there are in {runs_dir}: {known}")
-    return [describe_run(path, stages, verify=verify)]
+    for path in (Path(run), Path(runs_dir) / run):
+        if (path / RECIPE).is_file() or Run(path).artifacts():
+            return [describe_run(path, stages, verify=verify)]
+    known = ", ".join(found.name for found in describe_runs(runs_dir, stages)) or "none"
+    raise RecipeError(f"{run}: no such run; there are in {runs_dir}: {known}")
 
 
 def evaluate(
@@ -104,7 +104,10 @@ def evaluate(
     """
     target = find_target(run_or_model, runs_dir)
     if recipe is None and target.run is None:
-        raise RecipeError(f"--recipe: must be given for a model that is in no run, for its task, got {run_or_model}")
+        raise RecipeError(
+            f"--recipe: must be given for a model that is in no run, for its task, got {run_or_model}, "
+            f"which is no run in {runs_dir} either"
+        )
     source: RecipeLike = recipe if recipe is not None else _own_recipe(target.run)
     return measure(target, read(source, overrides=overrides, stages=stages), runs_dir=runs_dir, stages=stages)
 

@@ -98,8 +98,8 @@ def test_plan_writes_nothing(call, tmp_path):
 
 def test_status_tells_when_there_is_nothing(call):
     assert call("status") == (0, "no runs in runs\n", "")
-    status, _, errors = call("status", "mine")
-    assert (status, errors) == (2, "mine: no such run; there are in runs: none\n")
+    for place in ("mine", ".."):
+        assert call("status", place) == (2, "", f"{place}: no such run; there are in runs: none\n")
 
 
 def test_recipes_are_listed_by_name_and_printed_as_they_are(call):
