@@ -15,6 +15,7 @@ from pipeline.artifacts.digests import DigestCache, file_digest
 from pipeline.artifacts.lock import RunLock, holder
 from pipeline.artifacts.manifest import Manifest, list_files
 from pipeline.artifacts.sealed import digest
+from pipeline.artifacts.views import ArtifactViews, RunViews
 from pipeline.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ ORDINAL = re.compile(r"^\d+-(?P<name>.+)$")
 
 
 @dataclass(frozen=True)
-class Artifact:
+class Artifact(ArtifactViews):
     """The committed, read-only output of one stage."""
 
     path: Path
@@ -135,7 +136,7 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(RunViews):
     """A run folder: the resolved recipe and an artifact per committed stage."""
 
     path: Path

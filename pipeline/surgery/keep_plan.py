@@ -45,6 +45,11 @@ class KeepPlan(Mapping[str, Kept]):
         composed = {name: kept.then(later[name]) if name in later else kept for name, kept in self.items()}
         return KeepPlan({**composed, **{name: kept for name, kept in later.items() if name not in self}})
 
+    def _repr_html_(self) -> str:
+        from pipeline.reporting.notebook import plan_html
+
+        return plan_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return ``{group: {"of": n, "units": [...]}}``."""
         return {name: {"of": kept.of, "units": list(kept.units)} for name, kept in self.items()}

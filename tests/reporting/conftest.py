@@ -1,0 +1,158 @@
+"""A finished run of three layers as files alone, its scores known: no model is trained for it."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from pipeline.artifacts import Run
+from pipeline.artifacts.manifest import Manifest, file_digests
+from pipeline.surgery.keep_plan import KeepPlan, Kept
+
+LAYERS, HEADS, CHANNELS, STEPS, ROUNDS = 3, 4, 10, 40, 2
+HEADS_KEPT = ((0, 1, 3), (2,), ())
+CHANNELS_KEPT = ((0, 1, 2, 3, 4), (9,), (2, 4, 6))
+SECOND_KEPT = ((0, 2), (0,))
+"""Of the second cut of heads, which counts in what the first one left; layer 2 has none left."""
+RECIPE = """\
+name: made
+seed: 11
+model: {config: {model_type: bert}}
+task:
+  {type: text-classification, dataset: {builtin: grammar}, validation: [validation, heldout], metric: [accuracy, f1]}
+training: {learning_rate: 0.001}
+stages:
+- {uses: finetune, name: finetune, epochs: 2.0}
+- {uses: prune_heads, name: prune_heads, sparsity: 0.5}
+- {uses: distill, name: recover, epochs: 1.0}
+- {uses: prune_ffn, name: prune_ffn, sparsity: 0.7}
+- {uses: prune_heads, name: again, sparsity: 0.25, criterion: l1}
+"""
+
+
+def head_scores():
+    """Return the final score of each head, ``(layers, heads)``: those removed are the lowest."""
+    return np.array(
+        [[0.5 + 0.1 * head if head in kept else -1.0 - 0.1 * head for head in range(HEADS)] for kept in HEADS_KEPT]
+    )
+
+
+def movement():
+    """Return the tensors of a movement stage with square blocks, two slices to a head; o decides the head's score."""
+    tensors = {"history.steps": np.array([STEPS // 2, STEPS], dtype=np.int64)}
+    for layer, scores in enumerate(head_scores()):
+        for name in ("query", "key", "value", "output"):
+            final = np.repeat(scores if name == "output" else np.full(HEADS, 5.0), 2)[:, None] + np.array([0.0, -7.0])
+            final[1::2] -= 3.0
+            path = f"bert.encoder.layer.{layer}.attention.{name}"
+            tensors[f"history.{path}"] = np.stack([final / 2, final]).astype(np.float32)
+            tensors[f"scores.{path}"] = final.astype(np.float32)
+    return tensors
+
+
+def taylor():
+    """Return the importances of two rounds: what the first one removed is zero in the second."""
+    tensors = {"importances.rounds": np.arange(1, ROUNDS + 1)}
+    for layer, kept in enumerate(CHANNELS_KEPT):
+        first = np.linspace(1.0, 2.0, CHANNELS) * 10.0**-layer
+        second = np.array([first[unit] * 3 if unit in kept else 0.0 for unit in range(CHANNELS)])
+        tensors[f"importances.encoder.{layer}.channels"] = np.stack([first, second]).astype(np.float32)
+    return tensors
+
+
+def norms():
+    return {
+        "importances.rounds": np.array([1]),
+        "importances.encoder.0.heads": np.array([[3.0, 1.0, 2.0]], dtype=np.float32),
+        "importances.encoder.1.heads": np.array([[4.0]], dtype=np.float32),
+    }
+
+
+def plan(kind, kept, sizes):
+    return KeepPlan(
+        {
+            f"encoder.{layer}.{kind}": Kept(of, tuple(units))
+            for layer, (units, of) in enumerate(zip(kept, sizes, strict=True))
+        }
+    )
+
+
+HEADS_PLAN = plan("heads", HEADS_KEPT, [HEADS] * LAYERS)
+CHANNELS_PLAN = plan("channels", CHANNELS_KEPT, [CHANNELS] * LAYERS)
+SECOND_PLAN = plan("heads", SECOND_KEPT, [3, 1])
+
+
+def put(run_dir, number, stage, uses, accuracy, *, parent=None, own=None, total=None, tensors=None, log=(), **metrics):
+    folder = run_dir / f"{number:02d}-{stage}"
+    (folder / "model").mkdir(parents=True)
+    for name, kept in (("keep_plan.json", own), ("total_keep_plan.json", total)):
+        if kept is not None:
+            (folder / name).write_text(json.dumps(kept.to_json()))
+    if tensors:
+        save_file(tensors, folder / "scores.safetensors")
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    measured = {
+        "validation/accuracy": accuracy,
+        "heldout/accuracy": accuracy - 0.01,
+        "validation/f1": accuracy / 2,
+        **metrics,
+    }
+    details = {"steps": STEPS, "seconds": 20.0, "prune_begin_step": 10, "prune_end_step": 30}
+    manifest = Manifest(
+        stage, uses, 1, "f", {}, {"parent": {"stage": parent, "content": "c"}}, file_digests(folder), measured,
+        details, {"torch": "2.13.0"}, 25.0, "now",
+    )  # fmt: skip
+    (folder / "manifest.json").write_bytes(manifest.to_bytes())
+
+
+def costs(share, speedup):
+    sizes = {
+        "parameters": 2000.0,
+        "encoder_parameters": 1000.0,
+        "macs": 5e6,
+        "size_bytes": 8000.0,
+        "size_gzip_bytes": 7000.0,
+    }
+    found = {name: value * share for name, value in sizes.items()} | {
+        "encoder_sparsity": 1.0 - share,
+        "latency_threads": 2.0,
+    }
+    for size in (1, 8, 32):
+        found |= {
+            f"latency_b{size}_ms": size / speedup,
+            f"latency_b{size}_p95_ms": 1.5 * size / speedup,
+            f"speedup_b{size}": speedup,
+        }
+    return found
+
+
+def make_run(folder):
+    log = [{"step": step, "loss": 2.0 / step} for step in range(10, STEPS + 1, 10)]
+    pruning = [{**line, "heads_removed": line["step"] / 100, "blocks_masked": 0.5} for line in log]
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(RECIPE)
+    evaluated = [*log[:2], {"step": 20, "validation/accuracy": 0.7, "heldout/accuracy": 0.6}, *log[2:]]
+    put(folder, 1, "finetune", "finetune", 0.9, log=evaluated, **costs(1.0, 1.0))
+    cut = {"before_cut/validation/accuracy": 0.85, "after_cut/validation/accuracy": 0.8}
+    heads = {"parent": "finetune", "own": HEADS_PLAN, "total": HEADS_PLAN, "tensors": movement()}
+    put(folder, 2, "prune_heads", "prune_heads", 0.8, log=pruning, **heads, **costs(0.8, 1.25), **cut)
+    put(folder, 3, "recover", "distill", 0.88, parent="prune_heads", total=HEADS_PLAN, log=log, **costs(0.8, 1.25))
+    both = HEADS_PLAN.then(CHANNELS_PLAN)
+    channels = {"parent": "recover", "own": CHANNELS_PLAN, "total": both, "tensors": taylor()}
+    put(folder, 4, "prune_ffn", "prune_ffn", 0.86, log=log, **channels, **costs(0.4, 2.0))
+    again = {"parent": "prune_ffn", "own": SECOND_PLAN, "total": both.then(SECOND_PLAN), "tensors": norms()}
+    put(folder, 5, "again", "prune_heads", 0.85, log=log, **again, **costs(0.35, 2.5))
+    return Run(folder)
+
+
+@pytest.fixture(scope="session")
+def made_run(tmp_path_factory):
+    """The run, which no test changes."""
+    return make_run(tmp_path_factory.mktemp("made") / "made")
+
+
+@pytest.fixture
+def own_run(tmp_path):
+    """The same run, the test's own."""
+    return make_run(tmp_path / "made")
