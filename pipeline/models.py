@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,14 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from pipeline.errors import ArtifactError, RecipeError
-from pipeline.surgery.architectures import CLASS_PREFIX, CONDENSED_PREFIX, FAMILIES, Family, family_of_type
+from pipeline.model_config import UNBUILDABLE, family_for, head_fields, model_from_config, reason_of
+from pipeline.surgery.architectures import (
+    CLASS_PREFIX,
+    FAMILIES,
+    Family,
+    family_of_type,
+    layer_prefixes,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,13 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HEAD_FIELDS = ("num_labels", "id2label", "label2id", "problem_type")
-"""What a task decides of any model's config; its other fields are sizes for a model from scratch."""
-EVERY_CONFIG = ("num_labels", "output_attentions", "attn_implementation")
-"""Keys that each config takes beside its fields."""
-UNBUILDABLE = (ValueError, TypeError, KeyError, ArithmeticError, RuntimeError, AttributeError, StrictDataclassError)
-"""What transformers raises for sizes that contradict each other."""
-
 
 def register_models() -> None:
     """Teach transformers' Auto classes every condensed class: folders then load without a flag. Twice is harmless."""
@@ -43,16 +41,21 @@ def register_models() -> None:
         family.register()
 
 
-def source_model(source: ModelSource, task: Task, seed: int) -> PreTrainedModel:
+def source_model(source: ModelSource, task: Task, seed: int, *, is_teacher: bool = False) -> PreTrainedModel:
     """Return the model a recipe starts from, in evaluation mode, float32, with the head that ``task`` needs.
 
     What the checkpoint lacks of the head is drawn from ``seed``, and so is a whole model from a config. Raises
-    ``RecipeError`` for a family that is not supported, a head that does not fit, and a checkpoint that lacks weights
-    of the encoder.
+    ``RecipeError`` for a family that is not supported, a head that does not fit (a teacher's must tell the task's very
+    classes, one that is trained further may tell others), and a checkpoint that lacks weights of the encoder.
     """
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
-        model = _pretrained(source, task) if source.pretrained is not None else _from_scratch(source.config or {}, task)
+        if source.pretrained is not None:
+            model = _pretrained(source, task, is_teacher)
+        else:
+            model = model_from_config(source.config or {}, task)
+    if not layer_prefixes(model):
+        raise RecipeError(f"model: must have at least one transformer layer, got a {model.config.model_type} with none")
     return _in_fresh_memory(model).eval()
 
 
@@ -79,7 +82,7 @@ def load_model(folder: Path | str, auto_model: str | None = None) -> PreTrainedM
                 ignore_mismatched_sizes=True,
             )
     except (OSError, SafetensorError, *UNBUILDABLE) as error:
-        raise ArtifactError(f"{folder}: the model cannot be read ({_one_line(error)}); run its stage again") from None
+        raise ArtifactError(f"{folder}: the model cannot be read ({reason_of(error)}); run its stage again") from None
     unfit = [*info["missing_keys"], *info["unexpected_keys"], *(key for key, *_ in info["mismatched_keys"])]
     if unfit:
         raise ArtifactError(
@@ -98,14 +101,14 @@ def save_model(model: PreTrainedModel, folder: Path) -> None:
         model.save_pretrained(str(folder), save_original_format=False)
 
 
-def _pretrained(source: ModelSource, task: Task) -> PreTrainedModel:
+def _pretrained(source: ModelSource, task: Task, is_teacher: bool) -> PreTrainedModel:
     """Return the checkpoint's model; raises ``RecipeError`` where its encoder would not be exactly the checkpoint's."""
     name = str(source.pretrained)
     where = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
     try:
         written, _ = transformers.PreTrainedConfig.get_config_dict(name, revision=source.revision)
-        family = _family_for(str(written.get("model_type", "")), task)
-        config = transformers.AutoConfig.from_pretrained(name, **where, **_head_fields(task))
+        family = family_for(str(written.get("model_type", "")), task)
+        config = transformers.AutoConfig.from_pretrained(name, **where, **head_fields(task))
         model, info = getattr(transformers, task.auto_model).from_pretrained(
             name,
             config=config,
@@ -116,10 +119,13 @@ def _pretrained(source: ModelSource, task: Task) -> PreTrainedModel:
         )
     except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
         raise RecipeError(
-            f"model.pretrained: {name!r} cannot be loaded ({_one_line(error)}); give a hub id or a folder with "
+            f"model.pretrained: {name!r} cannot be loaded ({reason_of(error)}); give a hub id or a folder with "
             "config.json and weights"
         ) from None
     _check_loaded(name, model, family, info)
+    if all(key.startswith(f"{model.base_model_prefix}.") for key in info["missing_keys"]):
+        # The head is the checkpoint's; what its config called the classes was overwritten by the task's names.
+        task.check_classes(written.get("id2label") or {}, repr(name), is_trained_further=not is_teacher)
     return model
 
 
@@ -143,45 +149,6 @@ def _check_loaded(name: str, model: PreTrainedModel, family: Family, info: Mappi
         )
     if missing:
         logger.warning("%s has no %s: drawn from the seed", name, ", ".join(missing))
-
-
-def _from_scratch(settings: Mapping[str, Any], task: Task) -> PreTrainedModel:
-    """Return a model with new weights from a recipe's ``config``, sizes it leaves out taken from the task."""
-    model_type = str(settings.get("model_type", ""))
-    if model_type.startswith(CONDENSED_PREFIX) or not model_type:
-        raise RecipeError(f"model.config.model_type: must be one of {', '.join(FAMILIES)}, got {model_type!r}")
-    family = _family_for(model_type, task)
-    given = {name: value for name, value in settings.items() if name != "model_type"}
-    model_class = family.model_class(task.auto_model, model_type)
-    config_class = model_class.config_class
-    _check_fields(config_class, given)
-    try:
-        return model_class(config_class(**{**task.config_fields(), **given, **_head_fields(task)})).float()
-    except UNBUILDABLE as error:
-        raise RecipeError(f"model.config: {model_type} cannot be built so ({_one_line(error)})") from None
-
-
-def _family_for(model_type: str, task: Task) -> Family:
-    family = family_of_type(model_type)
-    if task.auto_model not in family.auto_classes:
-        able = [other.model_type for other in FAMILIES.values() if task.auto_model in other.auto_classes]
-        raise RecipeError(f"model: {model_type!r} cannot do the task {task.name}; {', '.join(able)} can")
-    family.register()
-    return family
-
-
-def _check_fields(config_class: Any, given: Mapping[str, Any]) -> None:
-    """Refuse a misspelt field, which transformers would keep and never read."""
-    known = {*(field.name for field in fields(config_class)), *config_class.attribute_map, *EVERY_CONFIG}
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, sorted(known), n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise RecipeError(f"model.config.{name}: {config_class.__name__} has no such field{hint}")
-
-
-def _head_fields(task: Task) -> dict[str, Any]:
-    return {name: value for name, value in task.config_fields().items() if name in HEAD_FIELDS}
 
 
 def _auto_model(config: Mapping[str, Any], family: Family) -> str:
@@ -212,11 +179,6 @@ def _in_fresh_memory(model: PreTrainedModel) -> PreTrainedModel:
     for parameter in model.parameters():
         parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
     return model
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return " ".join(text.split())[:300] or type(error).__name__
 
 
 @contextmanager

@@ -24,6 +24,7 @@ class Labels:
     def __init__(self, auto_model="AutoModelForSequenceClassification", num_labels=3, **sizes):
         self.name = auto_model
         self.auto_model = auto_model
+        self.checked = []
         names = [f"class {number}" for number in range(num_labels)]
         self.fields = {
             "num_labels": num_labels,
@@ -35,6 +36,9 @@ class Labels:
 
     def config_fields(self):
         return self.fields
+
+    def check_classes(self, classes, whose, *, is_trained_further):
+        self.checked.append((classes, whose, is_trained_further))
 
 
 def task_for(model_type, **options):
@@ -277,6 +281,25 @@ def test_a_head_of_another_size_is_refused_with_the_way_out(tmp_path, tiny_model
         source_model(ModelSource(pretrained=str(tmp_path)), Labels(num_labels=7), 0)
 
 
+@pytest.mark.parametrize("is_teacher", [False, True])
+def test_what_a_checkpoints_head_tells_is_compared_with_the_task_before_it_is_overwritten(
+    tmp_path, tiny_model, is_teacher
+):
+    tiny_model("bert", id2label={0: "a", 1: "b", 2: "c"}).save_pretrained(tmp_path)
+    task = Labels()
+    model = source_model(ModelSource(pretrained=str(tmp_path)), task, 0, is_teacher=is_teacher)
+    assert task.checked == [({"0": "a", "1": "b", "2": "c"}, repr(str(tmp_path)), not is_teacher)]
+    assert model.config.id2label == {0: "class 0", 1: "class 1", 2: "class 2"}
+
+
+def test_a_head_drawn_anew_tells_nothing_that_could_be_compared(encoder):
+    config = json.loads((encoder / "config.json").read_text())
+    (encoder / "config.json").write_text(json.dumps({**config, "id2label": {"0": "a", "1": "b", "2": "c"}}))
+    task = Labels()
+    source_model(ModelSource(pretrained=str(encoder)), task, 0)
+    assert task.checked == []
+
+
 def test_an_unsupported_checkpoint_is_refused_by_name_before_its_weights_are_read(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(UnsupportedArchitecture, match="'gpt2' is not supported; supported are bert"):
@@ -305,6 +328,8 @@ def test_a_family_that_cannot_do_the_task_is_refused(tiny_sizes):
         ({"hidden_size": "wide"}, "bert cannot be built so"),
         ({"hidden_act": "swoosh"}, "bert cannot be built so"),
         ({"num_attention_heads": 0}, "bert cannot be built so"),
+        ({"num_hidden_layers": 0}, "model: must have at least one transformer layer, got a bert with none"),
+        ({"num_hidden_layers": 10**30}, r"model\.config\.num_hidden_layers: must be below 2147483648, got 1000"),
         ({"model_type": "gpt2"}, "'gpt2' is not supported"),
         ({"model_type": "condensed-bert"}, "must be one of bert, "),
     ],

@@ -70,6 +70,7 @@ def _prepare(plan: Plan) -> Workbench | None:
         _ = bench.task
     else:
         bench.prepare_first_model()
+    bench.check_teachers([stage.name for stage in plan.to_run])
     return bench
 
 

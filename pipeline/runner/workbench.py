@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +40,15 @@ class Workbench:
         self._first_model = self._source_model(self.inspector.recipe.model)
         self.task.check_model(self._first_model)
 
+    def check_teachers(self, stages: Collection[str]) -> None:
+        """Load each teacher of ``stages`` that is no stage, and let it go again: a wrong one is refused now too."""
+        checked: list[ModelSource] = []
+        for index, stage in enumerate(self.inspector.recipe.stages):
+            teacher = self.inspector.teacher(index) if stage.name in stages else None
+            if teacher is not None and teacher.source is not None and teacher.source not in checked:
+                self._outside_teacher(teacher.source)
+                checked.append(teacher.source)
+
     def parent_loader(self, index: int) -> Callable[[], PreTrainedModel]:
         """Return what loads the model the stage starts from."""
         parent = self.inspector.parent(index)
@@ -55,8 +64,7 @@ class Workbench:
             if teacher.stage is not None:
                 model = self.load(self._model_dir(teacher.stage))
             else:
-                model = self._source_model(teacher.source or self.inspector.recipe.model)
-                self.task.check_model(model)
+                model = self._outside_teacher(teacher.source or self.inspector.recipe.model)
             model.requires_grad_(False)
             return model.eval()
 
@@ -80,11 +88,16 @@ class Workbench:
         model, self._first_model = self._first_model, None
         return self._source_model(self.inspector.recipe.model) if model is None else model
 
-    def _source_model(self, source: ModelSource) -> PreTrainedModel:
+    def _outside_teacher(self, source: ModelSource) -> PreTrainedModel:
+        model = self._source_model(source, is_teacher=True)
+        self.task.check_model(model)
+        return model
+
+    def _source_model(self, source: ModelSource, *, is_teacher: bool = False) -> PreTrainedModel:
         from pipeline.models import source_model
 
         seed = derive_seed(self.inspector.recipe.seed, MODEL_SEED)
-        return source_model(self.inspector.identities.pin_model(source), self.task, seed)
+        return source_model(self.inspector.identities.pin_model(source), self.task, seed, is_teacher=is_teacher)
 
     def _model_dir(self, stage: str) -> Path:
         return self.inspector.run[stage].model_dir

@@ -53,13 +53,31 @@ class Classification:
         return self.labels.config_fields()
 
     def check_model(self, model: Any) -> None:
-        """Raise ``DataError`` when the model's head has another number of outputs than the data has classes."""
+        """Raise ``DataError`` when the model's config does not fit the data, or it fails on two rows of it."""
+        self.check_config(model.config)
+        split = next(iter(self.validation.values()))
+        batch = split.batch(range(min(2, len(split))))
+        try:
+            with torch.no_grad():
+                model(**batch)
+        except Exception as error:  # whatever sizes that contradict each other provoke
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise DataError(f"model: fails on two rows of the data ({reason}); mend the sizes in its config") from error
+
+    def check_config(self, config: Any) -> None:
+        """Raise ``DataError`` when the model's head has other outputs than the data has classes."""
         expected = self.config_fields()["num_labels"]
-        if model.config.num_labels != expected:
+        if config.num_labels != expected:
             raise DataError(
-                f"task.label: the data has {expected} classes, but the model's head has {model.config.num_labels} "
+                f"task.label: the data has {expected} classes, but the model's head has {config.num_labels} "
                 "outputs; use data with the model's classes, or start from a model whose head is made new"
             )
+        self.check_classes(config.id2label, config.name_or_path or "the model")
+
+    def check_classes(self, classes: Mapping[Any, Any], whose: str, *, is_trained_further: bool = False) -> None:
+        """Raise ``DataError`` when a head tells other classes, or in another order, than the data has."""
+        if not self.is_regression():
+            self.labels.check_classes(classes, whose, is_trained_further=is_trained_further)
 
     def save_processor(self, folder: Path) -> None:
         """Write the tokenizer's or image processor's files."""

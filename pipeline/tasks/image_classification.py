@@ -29,10 +29,10 @@ class ImageClassification(Classification):
     auto_model = "AutoModelForImageClassification"
     train: EncodedImages
 
-    def check_model(self, model: Any) -> None:
+    def check_config(self, config: Any) -> None:
         """Raise ``DataError`` for another number of classes, of channels, or another image size than the model's."""
-        super().check_model(model)
-        size, channels = model.config.image_size, model.config.num_channels
+        super().check_config(config)
+        size, channels = config.image_size, config.num_channels
         height, width = (size, size) if isinstance(size, int) else tuple(size)
         if self.train.pixel_shape != (channels, height, width):
             got = "×".join(map(str, self.train.pixel_shape))

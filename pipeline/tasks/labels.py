@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,8 @@ from pipeline.errors import DataError
 if TYPE_CHECKING:
     from pipeline.recipe.sources import TaskSource
     from pipeline.tasks.rows import Rows
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,31 @@ class Labels:
             "id2label": dict(enumerate(self.names)),
             "label2id": {name: number for number, name in enumerate(self.names)},
         }
+
+    def check_classes(self, classes: Mapping[Any, Any], whose: str, *, is_trained_further: bool) -> None:
+        """Raise ``DataError`` where outputs called ``classes`` (an ``id2label``) would be read as other classes.
+
+        Upper and lower case are one. Names made of numbers, such as ``LABEL_1``, say nothing and are let pass, on
+        either side. A head that ``is_trained_further`` may tell other classes, for it learns these, but not the same
+        ones in another order, which is a mistake.
+        """
+        own = [str(name) for _, name in sorted(classes.items(), key=lambda item: int(item[0]))]
+        found, needed = [name.casefold() for name in own], [name.casefold() for name in self.names]
+        if found == needed or len(found) != len(needed) or _are_numbers(found) or _are_numbers(needed):
+            return
+        orders = f"the head of {whose} tells {_shown(own)}, the data's classes are {_shown(self.names)}"
+        if sorted(found) == sorted(needed):
+            wanted = ", ".join(self.names[needed.index(name)] for name in found)
+            mend = f"say task.labels: [{wanted}]"
+            if not self.by_name:
+                mend = f"renumber column {self.column!r} so, or mend task.labels if only its order is wrong"
+            raise DataError(f"task.labels: {orders}, in another order; {mend}")
+        if not is_trained_further:
+            raise DataError(
+                f"task.labels: {orders}; take data or a model with the other's classes, or, if they mean the same, "
+                "write the data's names into id2label of the model's config.json, in the order of its outputs"
+            )
+        logger.warning("%s; the head is kept, and trained to tell these", orders)
 
     def encode(self, rows: Rows) -> np.ndarray:
         """Return the label of every row of the split, ``(rows,)``: int64 classes, or float32 values."""
@@ -129,6 +158,10 @@ def _as_numbers(values: list[Any], rows: Rows, column: str) -> np.ndarray:
         if not isinstance(value, (int, float)) or not np.isfinite(value):
             raise DataError(f"{_where(rows, column, row)}: label {value!r} is not a number, as task.regression needs")
     return np.array(values, dtype=np.float32)
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    return all(name.removeprefix("label_") == str(number) for number, name in enumerate(names))
 
 
 def _where(rows: Rows, column: str, row: int) -> str:

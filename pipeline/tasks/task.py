@@ -40,7 +40,13 @@ class Task(Protocol):
         """Return what the model's config must say, such as ``num_labels`` and ``id2label``."""
 
     def check_model(self, model: Any) -> None:
-        """Raise ``DataError`` when the model cannot take this data (labels, longest input, image size)."""
+        """Raise ``DataError`` when the model cannot take this data: labels, longest input, image size, two rows."""
+
+    def check_classes(self, classes: Mapping[Any, Any], whose: str, *, is_trained_further: bool = False) -> None:
+        """Raise ``DataError`` when the head of ``whose`` model tells other classes, or in another order, than the data.
+
+        ``classes`` is its config's ``id2label``. A head that ``is_trained_further`` may tell other classes so far.
+        """
 
     def save_processor(self, folder: Path) -> None:
         """Write the tokenizer's or image processor's files; byte for byte those it was read from, where there are."""

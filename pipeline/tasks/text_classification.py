@@ -46,10 +46,9 @@ class TextClassification(Classification):
         """Return the labels' fields and, for a model from a config, what its tokenizer decides."""
         return {**super().config_fields(), **self._fields_of_tokenizer}
 
-    def check_model(self, model: Any) -> None:
+    def check_config(self, config: Any) -> None:
         """Raise ``DataError`` for another number of classes, too few positions, or too small a vocabulary."""
-        super().check_model(model)
-        config = model.config
+        super().check_config(config)
         positions = longest_input(
             config.model_type, getattr(config, "max_position_embeddings", None), config.pad_token_id or 0
         )

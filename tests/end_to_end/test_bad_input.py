@@ -4,13 +4,15 @@ import copy
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from pipeline.api import run
+from pipeline.api import evaluate, run
 from pipeline.cli import main
+from pipeline.errors import DataError
 
 ROWS = [{"text": f"a {'fine' if row % 2 else 'poor'} film {row}", "label": row % 2} for row in range(12)]
 
@@ -122,6 +124,8 @@ def test_a_wrong_value_is_refused_with_its_line_path_and_what_is_allowed(refused
         ("task.train", "training", ("training", "train, validation")),
         ("model.config.hidden_size", 17, ("model.config", "17")),
         ("model.config.hiden_size", 16, ("model.config.hiden_size", "hidden_size")),
+        ("model.config.num_attention_heads", -1, ("model: fails on two rows of the data", "mend the sizes")),
+        ("model.config.num_hidden_layers", 0, ("model: must have at least one transformer layer",)),
     ],
 )
 def test_data_or_sizes_that_do_not_fit_are_refused_before_anything_is_written(refused, good, path, value, expected):
@@ -145,6 +149,44 @@ def test_rows_that_cannot_be_are_refused_before_anything_is_written(refused, goo
     (folder / "wrong.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     set_at(good, "task.dataset.data_files.train", str(folder / "wrong.jsonl"))
     assert expected in refused(good)
+
+
+def test_an_image_smaller_than_a_patch_is_refused_before_anything_is_written(refused, image_recipe):
+    image_recipe["model"]["config"] |= {"image_size": 2, "num_channels": 3}
+    assert refused(image_recipe).startswith("model: fails on two rows of the data (")
+
+
+@pytest.fixture
+def otherwise(good, folder):
+    """The good recipe over named classes, and a model whose head tells the same ones in another order."""
+    named = [{**row, "label": ("bad", "good")[row["label"]]} for row in ROWS]
+    (folder / "named.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named))
+    for split in ("train", "validation"):
+        set_at(good, f"task.dataset.data_files.{split}", str(folder / "named.jsonl"))
+    model = folder / "otherwise"
+    shutil.copytree(folder / "runs" / "tiny" / "01-finetune" / "model", model, dirs_exist_ok=True)
+    config = json.loads((model / "config.json").read_text())
+    config |= {"id2label": {"0": "good", "1": "bad"}, "label2id": {"good": 0, "bad": 1}}
+    (model / "config.json").chmod(0o644)
+    (model / "config.json").write_text(json.dumps(config))
+    return model
+
+
+@pytest.mark.parametrize("path", ["model", "stages.2.teacher"])
+def test_a_head_that_numbers_the_classes_otherwise_is_refused_before_anything_is_written(
+    refused, good, otherwise, path
+):
+    set_at(good, path, str(otherwise))
+    assert "tells good, bad, the data's classes are bad, good, in another order; say task.labels: [good, bad]" in (
+        refused(good)
+    )
+
+
+def test_a_model_that_numbers_the_classes_otherwise_is_not_evaluated_as_if_it_did_not(good, otherwise, folder):
+    with pytest.raises(DataError, match=r"in another order; say task\.labels: \[good, bad\]"):
+        evaluate(otherwise, good, runs_dir=folder / "runs")
+    set_at(good, "task.labels", ["good", "bad"])
+    assert 0 <= evaluate(otherwise, good, runs_dir=folder / "runs").metrics["validation/accuracy"] <= 1
 
 
 @pytest.mark.parametrize(

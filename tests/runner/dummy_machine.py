@@ -110,7 +110,7 @@ def write_report(run):
 LATENCY = iter(range(1, 10**9))
 PARTS = {
     "pipeline.models": {
-        "source_model": lambda source, task, seed: DummyModel(numbers=[seed % 1000]),
+        "source_model": lambda source, task, seed, is_teacher: DummyModel(numbers=[seed % 1000]),
         "load_model": load_model,
         "save_model": save_model,
     },
