@@ -105,6 +105,12 @@ def thinned(values: Sequence[Any] | np.ndarray[Any, Any], most: int = 160) -> np
     return np.unique(np.linspace(0, max(0, len(values) - 1), min(most, len(values))).round().astype(int))
 
 
+def place_legend(axes: Axes) -> None:
+    """Put the legend above the axes, in the room of a title; however wide it is, it takes none from the axes."""
+    axes.set_title(" ")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2).set_in_layout(False)
+
+
 def label_layers(axes: Axes, names: Sequence[str], *, most: int = 24) -> None:
     """Name layers along x, leaving some out where they would run into each other."""
     step = -(-len(names) // most)

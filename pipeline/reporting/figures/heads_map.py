@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from pipeline.reporting.decisions import GONE, KEPT, REMOVED, UnitMap
-from pipeline.reporting.figures.chart import INK, MUTED, SCORES, WIDTH, Chart, chart, label_layers, styled
+from pipeline.reporting.figures.chart import MUTED, SCORES, WIDTH, Chart, chart, label_layers, styled
 
 WHOLE, PART = 0.88, 0.34
 """The side of a cell whose unit is kept, and of one whose unit was removed."""
@@ -90,7 +90,4 @@ def _frame(axes: Axes, units: UnitMap, across: bool) -> None:
         axes.set(xlabel=unit, ylabel="layer")
     shown = [name for name in MARKERS if name != "gone before" or (units.states == GONE).any()]
     handles = [Line2D([], [], ls="", label=name, **MARKERS[name]) for name in shown]  # type: ignore[arg-type]
-    axes.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.3, handletextpad=0.2
-    )
-    axes.title.set_color(INK)
+    axes.figure.legend(handles=handles, loc="outside upper left", ncols=3, borderaxespad=0.3, handletextpad=0.2)

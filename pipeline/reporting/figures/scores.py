@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from pipeline.reporting.decisions import Decision
-from pipeline.reporting.figures.chart import DASHES, KEPT, MUTED, REMOVED, SERIES, Chart, chart, styled
+from pipeline.reporting.figures.chart import DASHES, KEPT, MUTED, REMOVED, SERIES, Chart, chart, place_legend, styled
 
 SHARES = {
     "heads_removed": "heads removed",
@@ -37,22 +37,27 @@ def score_curves(
     else:
         upper = figure.subplots()
     _curves(upper, decided)
-    for axes in figure.axes:
-        if span is not None and (axes is not upper or decided[0].measure == "score"):
-            for edge in span:
-                axes.axvline(edge, color=MUTED, lw=0.8, ls=(0, (4, 3)), gid="span")
-    if span is not None:
-        figure.axes[-1].annotate(
-            "pruning begins, ends",
-            (span[0], 1),
-            (3, -2),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            va="top",
-            fontsize=7.5,
-            color=MUTED,
-        )
+    counts_steps = [axes for axes in figure.axes if axes is not upper or decided[0].measure == "score"]
+    if span is not None and counts_steps:
+        _mark_span(counts_steps, span)
     return figure
+
+
+def _mark_span(panels: Sequence[Axes], span: tuple[int, int]) -> None:
+    for axes in panels:
+        for edge in span:
+            axes.axvline(edge, color=MUTED, lw=0.8, ls=(0, (4, 3)), gid="span")
+    panels[-1].annotate(
+        "pruning begins, ends",
+        (span[0], 1),
+        (3, -2),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        va="top",
+        fontsize=7.5,
+        color=MUTED,
+        in_layout=False,
+    )
 
 
 def _curves(axes: Axes, decided: Sequence[Decision]) -> None:
@@ -66,7 +71,7 @@ def _curves(axes: Axes, decided: Sequence[Decision]) -> None:
         label = f"{label} ({len(lines)})"
         axes.add_collection(LineCollection(lines, colors=color, linestyles=style, linewidths=width, label=label))
     axes.autoscale_view()
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2)
+    place_legend(axes)
     measure = decided[0].measure
     axes.set(ylabel=f"{measure} of a unit", xlabel="" if measure == "score" else "round")
     axes.margins(x=0.01)
@@ -79,4 +84,4 @@ def _shares(axes: Axes, log: Sequence[Mapping[str, Any]]) -> None:
             steps, values = zip(*points, strict=True)
             axes.plot(steps, values, color=SERIES[2 + index], ls=DASHES[index], drawstyle="steps-post", label=label)
     axes.set(ylim=(-0.02, 1.02), xlabel="step", ylabel="share")
-    axes.legend(loc="upper right", bbox_to_anchor=(1, 1.28), ncols=3, borderaxespad=0.2)
+    place_legend(axes)

@@ -71,6 +71,8 @@ def _stages(panels: Sequence[Axes], logs: Sequence[StageLog], unit: float) -> No
             ha="center",
             fontsize=7.5,
             color=MUTED,
+            in_layout=False,
         )
+    panels[0].set_title("\n ")
     for axes in panels:
         axes.margins(x=0)
