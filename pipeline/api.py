@@ -14,6 +14,7 @@ from pipeline.runner import Plan, RunStatus, build_plan, describe_run, describe_
 from stages import STAGES
 
 if TYPE_CHECKING:
+    from pipeline.forecast.forecasting import StageForecast
     from pipeline.sweeps.frontier import Frontier
     from pipeline.sweeps.running import Sweep
 
@@ -21,6 +22,7 @@ __all__ = [
     "STAGES",
     "evaluate",
     "execute",
+    "forecast",
     "frontier",
     "plan",
     "read",
@@ -136,6 +138,17 @@ def sweep(
         return read(recipe, overrides=(*overrides, *changes), stages=stages)
 
     return run_sweep(place, combine(read_axes(vary)), read_with, stages)
+
+
+def forecast(planned: Plan, *, with_time: bool = False) -> list[StageForecast]:
+    """Return what the first model costs and each stage will: parameters, MACs, steps, tokens; all is loaded for it.
+
+    ``with_time`` adds seconds, from a few steps of every stage that are timed now.
+    """
+    from pipeline.forecast.forecasting import forecast as forecast_of
+    from stages.forecasts import FORECASTS
+
+    return forecast_of(planned, FORECASTS, with_time=with_time)
 
 
 def frontier(

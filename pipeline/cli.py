@@ -9,13 +9,14 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from pipeline import interruption
+from pipeline.cli_options import Debug, From, Overrides, RecipeArgument, RunsDir, Session, Until
+from pipeline.cli_sweeps import frontier, sweep
 from pipeline.outcome import FAILED, explain, is_main_process
 
 app = typer.Typer(
@@ -26,29 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-@dataclass
-class Session:
-    """What one call of the command asked for on top of its work."""
-
-    shows_traceback: bool = False
-
-
-def _debug(context: typer.Context, value: bool) -> None:
-    if value and isinstance(context.obj, Session):
-        context.obj.shows_traceback = True
-
-
-RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or a shipped recipe's name.")]
-RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Where run folders are.")]
-From = Annotated[Optional[str], typer.Option("--from", metavar="STAGE", help="Redo this stage and those after it.")]  # noqa: UP045
-Until = Annotated[Optional[str], typer.Option("--until", metavar="STAGE", help="Stop after this stage.")]  # noqa: UP045
-Overrides = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a value, as stages.prune_heads.sparsity=0.5; repeatable."),
-]
-Debug = Annotated[bool, typer.Option("--debug", callback=_debug, help="Show the traceback of an error.")]
 
 
 @app.command()
@@ -80,6 +58,12 @@ def plan(
     until: Until = None,
     overrides: Overrides = None,
     values: Annotated[bool, typer.Option(help="Show every resolved value and where it came from.")] = True,
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="Load model and data; show parameters, MACs, steps and tokens per stage.")
+    ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="The numbers, and the time of each stage from a few of its steps.")
+    ] = False,
     runs_dir: RunsDir = Path("runs"),
     debug: Debug = False,
 ) -> None:
@@ -92,6 +76,10 @@ def plan(
     if values:
         _print_lines([*value_lines(planned.recipe), ""])
     _print_lines(plan_lines(planned))
+    if numbers or estimate:
+        from pipeline.forecast.listing import forecast_lines
+
+        _print_lines(["", *forecast_lines(api.forecast(planned, with_time=estimate))])
     tell_of_twin(planned, begins=False)
 
 
@@ -129,6 +117,10 @@ def evaluate(
 
     measured = api.evaluate(run_or_model, recipe, runs_dir=runs_dir, overrides=overrides or ())
     _print_lines(measurement_lines(measured))
+
+
+app.command()(sweep)
+app.command()(frontier)
 
 
 @app.command()

@@ -23,12 +23,13 @@ def measure_frontier(folder: Path, stages: Mapping[str, Any], *, batch_size: int
     import torch
 
     from pipeline.reporting.latency import measure_latency, real_batches
+    from pipeline.training.processes import launched
 
     found, recipe = collect_points(folder, stages)
     for point in found.points:
         point.artifact.verify()
     task = _task(found.points[0], recipe, stages)
-    models = {point.name: point.artifact.load_model().float() for point in found.points}
+    models = {point.name: point.artifact.load_model().float().to(launched().device) for point in found.points}
     batches = real_batches(next(iter(task.validation.values())), batch_size, count=BATCHES)
     latencies = measure_latency(models, batches, rounds=rounds)
     timed = tuple(replace(point, latency_ms=latencies[point.name].median_ms) for point in found.points)

@@ -1,0 +1,1 @@
+"""What a recipe will cost before anything is trained: parameters, multiply-accumulates, steps, tokens and time."""

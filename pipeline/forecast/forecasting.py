@@ -1,0 +1,64 @@
+"""Puts a forecast together: a row per stage, and one for the model it all begins with."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.artifacts.fingerprint import derive_seed
+from pipeline.forecast.costs import Costs, FirstModel
+from pipeline.forecast.schedule import Amount, training_amount
+from pipeline.forecast.units import Left, UnitsLeft
+from pipeline.runner.workbench import Workbench
+
+if TYPE_CHECKING:
+    from pipeline.runner import Plan
+
+FIRST = "first model"
+UNKNOWN: Left = {"heads": None, "channels": None}
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """One stage: the ``costs`` of its model (None: set by training), what it trains on, and the seconds it may take."""
+
+    stage: str
+    costs: Costs | None
+    amount: Amount | None = None
+    seconds: float | None = None
+
+
+def forecast(plan: Plan, forecasts: Mapping[str, UnitsLeft], *, with_time: bool) -> list[StageForecast]:
+    """Return a row for the first model and one for each stage of the plan; ``with_time`` times a few of their steps.
+
+    Data and first model are loaded; nothing is written to the run.
+    """
+    inspector = plan.inspector
+    bench = Workbench(inspector, None)
+    bench.prepare_first_model()
+    first = FirstModel(bench.parent_loader(0)(), bench.task)
+    lefts = stage_units(plan, first, forecasts)
+    seconds: list[float | None] = [None] * len(plan.stages)
+    if with_time:
+        from pipeline.forecast.timing import estimate_stages
+
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = list(estimate_stages(bench, first, lefts, Path(folder)))
+    rows = [StageForecast(FIRST, first.costs(first.units()))]
+    for index, spent in enumerate(seconds):
+        stage = inspector.recipe.stages[index]
+        amount = training_amount(stage.config, bench.task, derive_seed(inspector.recipe.seed, stage.name))
+        rows.append(StageForecast(stage.name, first.costs(lefts[index + 1]), amount, spent))
+    return rows
+
+
+def stage_units(plan: Plan, first: FirstModel, forecasts: Mapping[str, UnitsLeft]) -> list[Left]:
+    """Return the units of the first model, and those after each stage of the plan."""
+    lefts = [first.units()]
+    for stage in plan.inspector.recipe.stages[: len(plan.stages)]:
+        tell = forecasts.get(stage.uses)
+        lefts.append(UNKNOWN if tell is None else tell(stage.config, lefts[-1], first.num_dense_heads))
+    return lefts
