@@ -1,0 +1,160 @@
+"""Measure what each stage costs: time against a bare step, where that time goes, and memory.
+
+    python benchmarks/cost.py --data DIR --model DIR [--steps 40] [--mixed-precision no] [--record]
+    python benchmarks/cost.py --data DIR --model DIR --only steps shares
+
+steps: each stage's step over that of a bare finetune loop, same batches, same precision, taking turns. shares: where
+a step's time goes. memory: the peak of each stage. growth: one stage on more and more rows. models: condensing
+BERT-base-sized weights, and loading the result. Stages start from the dense model, with the dense model as teacher:
+in a run the later ones are faster, being cut already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bare_loop import timed_bare_loop
+from cost_isolated import Source, condensing_cost, loading_cost, misfit, save_condensed, stage_cost, stage_settings
+from machine import machine_facts, record, section
+from peak_memory import isolated
+from section_clock import SECTIONS, section_clock
+from speed import WARMUP, Work
+from sst2_work import add_work_arguments
+from step_clock import StepClock, median_ratio, ratio_of_totals
+
+from pipeline.reporting.layout import markdown_table
+
+PARTS = ("steps", "shares", "memory", "growth", "models")
+STAGES_TIMED = ("finetune", "prune_heads", "recover_heads", "prune_ffn")
+"""``recover_ffn`` is ``recover_heads`` again."""
+GROWTH_ROWS = (2500, 5000, 10_000, 20_000)
+MEBI = 2**20
+
+
+def step_ratios(work: Work, *, steps: int, rounds: int) -> str:
+    """Return each stage's time per step over a bare loop's, by totals and by the median step."""
+    bare = "bare finetune loop, fused AdamW"
+    times: dict[str, list[float]] = {name: [] for name in (bare, *STAGES_TIMED)}
+    for turn in range(rounds):
+        for name in reversed(times) if turn % 2 else times:
+            clock = _bare_clock(work, steps) if name == bare else _stage_clock(work, name, steps)
+            times[name] += clock.step_seconds(WARMUP)
+    rows = [
+        (
+            name,
+            f"{1000 * sum(own) / len(own):.1f}",
+            f"{ratio_of_totals(own, times[bare]):.3f}",
+            f"{median_ratio(own, times[bare]):.3f}",
+        )
+        for name, own in times.items()
+    ]
+    return markdown_table(["step of", "ms", "over bare, totals", "median"], rows)
+
+
+def _bare_clock(work: Work, steps: int) -> StepClock:
+    batches = work.batches(steps)
+    model = copy.deepcopy(work.dense)
+    return timed_bare_loop(model, work.task.train, batches, fused=True, mixed_precision=work.mixed_precision)
+
+
+def _stage_clock(work: Work, name: str, steps: int) -> StepClock:
+    uses, settings = stage_settings(work, name)
+    with tempfile.TemporaryDirectory() as folder:
+        return work.run_stage(uses, Path(folder), **settings, steps=steps)[1]
+
+
+def time_shares(work: Work, *, steps: int) -> str:
+    """Return the share of the step's time that each section takes, by stage; the pruner is to take at most 5%."""
+    rows = []
+    for name in STAGES_TIMED:
+        with section_clock(WARMUP) as clock:
+            _stage_clock(work, name, steps)
+        rows.append((name, *(f"{clock.shares()[part]:.1%}" for part in (*SECTIONS, "rest"))))
+    return markdown_table(["share of the step", *SECTIONS, "rest"], rows)
+
+
+def peaks(source: Source, *, steps: int) -> str:
+    """Return the peak memory of each stage, beyond Python and its libraries."""
+    rows = []
+    for name in STAGES_TIMED:
+        cost = isolated(stage_cost, source, name, {"steps": steps})
+        rows.append((name, f"{cost.peak_bytes / MEBI:.0f}", f"{cost.device_peak_bytes / MEBI:.0f}"))
+    return markdown_table(["peak memory, MiB", "resident", "on the device"], rows)
+
+
+def growth(source: Source, *, stage: str, rows: Sequence[int], epochs: float) -> str:
+    """Return how time and memory of one stage grow with the rows: in proportion, and not at all."""
+    costs = [isolated(stage_cost, source, stage, {"epochs": epochs}, count) for count in rows]
+    cells = [
+        (str(count), f"{cost.seconds:.1f}", f"{1000 * cost.seconds / count:.2f}", f"{cost.peak_bytes / MEBI:.0f}")
+        for count, cost in zip(rows, costs, strict=True)
+    ]
+    table = markdown_table([f"rows, {stage}, {epochs:g} epochs", "seconds", "ms a row", "peak MiB"], cells)
+    off = misfit(rows, [cost.seconds for cost in costs])
+    return f"{table}\n\nFarthest from a straight line: {off:.1%}, asked at most 5%."
+
+
+def models(fields: dict[str, int]) -> str:
+    """Return what condensing and loading take; ``fields`` change BERT-base."""
+    cut = isolated(condensing_cost, fields)
+    rows = [
+        ("condensing to half", f"{cut.measured.seconds:.2f}", f"{cut.ratio:.2f}", "< 2 s, ≤ 1.5"),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        size = isolated(save_condensed, fields, Path(folder))
+        for label, is_auto in (("AutoModel…from_pretrained", True), ("the pipeline's own loading", False)):
+            loaded = isolated(loading_cost, Path(folder), size, is_auto)
+            rows.append((label, f"{loaded.measured.seconds:.2f}", f"{loaded.ratio:.2f}", "≤ 1.3" if is_auto else ""))
+    return markdown_table(["BERT-base-sized", "seconds", "peak over the model's bytes", "asked"], rows)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_work_arguments(parser)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="the parts to measure")
+    parser.add_argument("--steps", type=int, default=40, help=f"steps of each turn, the first {WARMUP} not timed")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each kind of step")
+    parser.add_argument("--growth-rows", type=int, nargs="+", default=GROWTH_ROWS)
+    parser.add_argument("--growth-epochs", type=float, default=1.0)
+    parser.add_argument("--growth-stage", choices=STAGES_TIMED, default="prune_heads")
+    parser.add_argument("--mixed-precision", choices=("no", "bf16"), default="no")
+    options = parser.parse_args(arguments)
+    if options.steps < WARMUP + 2:
+        parser.error(f"--steps must be at least {WARMUP + 2}, got {options.steps}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and record if asked."""
+    options = parse(arguments)
+    source = Source(options.data, options.model, tuple(options.overrides), options.mixed_precision)
+    work = source.work() if {"steps", "shares"} & set(options.only) else None
+    rows, epochs = options.growth_rows, options.growth_epochs
+    measures: dict[str, Callable[[], str]] = {
+        "steps": lambda: step_ratios(_there(work), steps=options.steps, rounds=options.rounds),
+        "shares": lambda: time_shares(_there(work), steps=options.steps),
+        "memory": lambda: peaks(source, steps=options.steps),
+        "growth": lambda: growth(source, stage=options.growth_stage, rows=rows, epochs=epochs),
+        "models": lambda: models({}),
+    }
+    tables = []
+    for name in options.only:
+        tables.append(measures[name]())
+        print(tables[-1], "", sep="\n", flush=True)
+    result = section(f"Cost, mixed_precision: {options.mixed_precision}", machine_facts(seed=42), tables)
+    if options.record:
+        record(result)
+
+
+def _there(work: Work | None) -> Work:
+    assert work is not None, "made where a part needs it"
+    return work
+
+
+if __name__ == "__main__":
+    main()

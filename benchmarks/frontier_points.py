@@ -1,0 +1,132 @@
+"""From an encoder sparsity to heads and channels: how many of each leave a model of just that size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from pipeline.surgery.architectures import encoder_parameters
+from pipeline.surgery.groups import Kind, PruningGroup, dissect
+
+NNI_RATIO = 0.5
+LAYER_CAP = 0.95
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a model is made of: its units of each kind, the parameters that one unit is, and those of all layers."""
+
+    num_heads: int
+    num_channels: int
+    parameters_per_head: int
+    parameters_per_channel: int
+    encoder_parameters: int
+
+    def encoder_sparsity(self, heads: int, channels: int) -> float:
+        """Return the share of the layers' parameters that is gone when so many units stay."""
+        gone = (self.num_heads - heads) * self.parameters_per_head
+        gone += (self.num_channels - channels) * self.parameters_per_channel
+        return gone / self.encoder_parameters
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place on the frontier: the per cent asked for, and the units that stay."""
+
+    percent: float
+    heads: int
+    channels: int
+    sizes: Sizes
+
+    @property
+    def encoder_sparsity(self) -> float:
+        """The share of the layers' parameters that goes: what was asked, or the next more that whole units allow."""
+        return self.sizes.encoder_sparsity(self.heads, self.channels)
+
+    def overrides(self) -> list[str]:
+        """Return the settings that make the pruning stages stop here.
+
+        Where nearly all channels go, the cap per layer moves half way from their share to all.
+        """
+        heads = 1 - self.heads / self.sizes.num_heads
+        channels = 1 - self.channels / self.sizes.num_channels
+        cap = max(LAYER_CAP, (1 + channels) / 2)
+        settings = {"prune_heads.sparsity": heads, "prune_ffn.sparsity": channels, "prune_ffn.scope": "global"}
+        settings["prune_ffn.max_sparsity_per_layer"] = cap
+        return [f"stages.{path}={value}" for path, value in settings.items()]
+
+
+def model_sizes(model: nn.Module) -> Sizes:
+    """Return the sizes of a model whose layers are all alike; it may be on the meta device."""
+    groups = dissect(model)
+
+    def one(kind: Kind) -> int:
+        (size,) = {unit_parameters(model, group) for group in groups if group.kind == kind}
+        return size
+
+    def count(kind: Kind) -> int:
+        return sum(group.num_units for group in groups if group.kind == kind)
+
+    return Sizes(count("heads"), count("channels"), one("heads"), one("channels"), encoder_parameters(model))
+
+
+def unit_parameters(model: nn.Module, group: PruningGroup) -> int:
+    """Return how many parameters go with one unit: its rows of the producers with their biases, and its columns."""
+    total = 0
+    for producer in group.producers:
+        weight = model.get_parameter(f"{producer.path}.weight")
+        has_bias = model.get_submodule(producer.path).bias is not None
+        total += producer.rows_per_unit * (weight.numel() // weight.shape[producer.axis] + has_bias)
+    consumer = model.get_parameter(f"{group.consumer}.weight")
+    return total + group.unit_size * (consumer.numel() // consumer.shape[group.consumer_axis])
+
+
+def folder_sizes(folder: Path) -> Sizes:
+    """Return the sizes of the model in ``folder``, from its config alone."""
+    config = AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        return model_sizes(AutoModelForSequenceClassification.from_config(config))
+
+
+def find_point(sizes: Sizes, percent: float, *, ratio: float = NNI_RATIO) -> Point:
+    """Return the point of at least ``percent`` encoder sparsity, by less than the parameters of one channel more.
+
+    Of all pairs of counts that give it, the one whose share of channels is nearest to ``ratio`` times its share of
+    heads: with NNI's ratio of a half a layer's channels are thinned out twice as much as its heads.
+    """
+    gone_at_least = -int(-sizes.encoder_parameters * percent // 100)
+    units = sizes.num_heads * sizes.parameters_per_head + sizes.num_channels * sizes.parameters_per_channel
+    spare = units - gone_at_least
+    pairs = [(heads, _channels_left(sizes, spare, heads)) for heads in range(1, sizes.num_heads + 1)]
+    fitting = [pair for pair in pairs if 1 <= pair[1] <= sizes.num_channels]
+    if not fitting:
+        most = 100 * sizes.encoder_sparsity(1, 1)
+        raise SystemExit(f"--points: must leave a head and a channel, at most {most:.2f} for this model, got {percent}")
+    heads, channels = min(fitting, key=lambda pair: _imbalance(sizes, *pair, ratio))
+    return Point(percent, heads, channels, sizes)
+
+
+def _channels_left(sizes: Sizes, spare: int, heads: int) -> int:
+    return (spare - heads * sizes.parameters_per_head) // sizes.parameters_per_channel
+
+
+def _imbalance(sizes: Sizes, heads: int, channels: int, ratio: float) -> float:
+    return abs(channels / sizes.num_channels - ratio * heads / sizes.num_heads)
+
+
+def points_table(points: Iterable[Point]) -> list[tuple[str, ...]]:
+    """Return a row per point: asked, exact, heads, channels."""
+    return [
+        (
+            f"{point.percent:g}%",
+            f"{point.encoder_sparsity:.3%}",
+            f"{point.heads} of {point.sizes.num_heads}",
+            f"{point.channels} of {point.sizes.num_channels}",
+        )
+        for point in points
+    ]

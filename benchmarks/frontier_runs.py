@@ -1,0 +1,107 @@
+"""The runs behind a frontier: one per ablation, point and seed, each with its own folder and finetuning in common."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frontier_points import Point
+
+from pipeline import load_recipe
+from pipeline.artifacts.run import Run
+from pipeline.recipe import Recipe
+from pipeline.runner import build_plan, execute
+from pipeline.sweeps.sharing import share_stages
+from stages import STAGES
+
+SHIPPED = "shipped"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A named change of settings; ``shipped`` changes none."""
+
+    name: str
+    overrides: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Ablation:
+        """Return the ablation in ``NAME=PATH=VALUE PATH=VALUE …``."""
+        name, _, rest = text.partition("=")
+        overrides = tuple(shlex.split(rest))
+        is_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) and name != SHIPPED
+        if not is_name or not overrides or any("=" not in override for override in overrides):
+            told = f"must be NAME=PATH=VALUE …, NAME of letters and digits and not {SHIPPED}, got {text!r}"
+            raise argparse.ArgumentTypeError(told)
+        return cls(name, overrides)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: settings of the point first, then those of the ablation, so that an ablation may change any."""
+
+    ablation: Ablation
+    point: Point
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The run's name: the same for the same job, so that a second call goes on where the first one stopped."""
+        return f"{self.ablation.name}-p{self.point.percent:g}-s{self.seed}"
+
+    def recipe(self, document: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+        """Return the recipe of the run; ``overrides`` hold for all runs."""
+        own = [*self.point.overrides(), *overrides, *self.ablation.overrides]
+        return load_recipe({**document, "name": self.name, "seed": self.seed}, stages=STAGES, overrides=own)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run came to: scores by split in [0, 1], and wall seconds by stage."""
+
+    job: Job
+    dense: Mapping[str, float]
+    scores: Mapping[str, float]
+    encoder_sparsity: float
+    seconds: Mapping[str, float]
+
+    @classmethod
+    def of(cls, job: Job, run: Run, metric: str) -> Outcome:
+        """Return the numbers of a finished run, from its manifests; the first stage's model is the dense one."""
+        artifacts = [run[name] for name in run.stages]
+        first, last = artifacts[0].metrics, artifacts[-1].metrics
+        splits = [name.rpartition("/")[0] for name in last if name.endswith(f"/{metric}") and name.count("/") == 1]
+        return cls(
+            job=job,
+            dense={split: first[f"{split}/{metric}"] for split in splits},
+            scores={split: last[f"{split}/{metric}"] for split in splits},
+            encoder_sparsity=last["encoder_sparsity"],
+            seconds={artifact.name: artifact.manifest.seconds for artifact in artifacts},
+        )
+
+
+def all_jobs(ablations: Sequence[Ablation], points: Sequence[Point], seeds: Sequence[int]) -> Iterator[Job]:
+    """Yield every job, one seed after the other: a run cut short leaves whole seeds that can be compared."""
+    for seed in seeds:
+        for ablation in ablations:
+            for point in points:
+                yield Job(ablation, point, seed)
+
+
+def run_job(job: Job, document: Mapping[str, Any], runs_dir: Path, overrides: Sequence[str] = ()) -> Outcome:
+    """Bring the job's run up to date and return its numbers.
+
+    A leading stage that another run below ``runs_dir`` has made of the same is taken over by hard links, with the
+    seconds it took there: so each seed is finetuned once, and heads are pruned once for all ablations of the FFN.
+    """
+    recipe = job.recipe(document, overrides)
+    others = sorted(path for path in runs_dir.glob("*/") if path.name != job.name)
+    plan = build_plan(recipe, runs_dir / job.name, STAGES)
+    if not plan.is_fresh and share_stages(plan.inspector, others):
+        plan = build_plan(recipe, runs_dir / job.name, STAGES)
+    return Outcome.of(job, execute(plan), recipe.task.metric[0])
