@@ -96,9 +96,10 @@ def test_plan_writes_nothing(call, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
-def test_status_tells_when_there_is_nothing(call):
+def test_status_tells_when_there_is_nothing(call, tmp_path):
     assert call("status") == (0, "no runs in runs\n", "")
-    for place in ("mine", ".."):
+    (tmp_path / "empty").mkdir()
+    for place in ("mine", "empty"):
         assert call("status", place) == (2, "", f"{place}: no such run; there are in runs: none\n")
 
 
