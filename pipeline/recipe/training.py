@@ -48,6 +48,9 @@ class TrainingConfig(Frozen):
         0.03, description="largest share of time spent saving", json_schema_extra=DISPLAY
     )
     progress: Flag = Field(True, description="show progress bars", json_schema_extra=DISPLAY)
+    tracking: Literal["tensorboard", "wandb", "mlflow"] | None = Field(
+        None, description="where the metrics of every step logged are sent as well", json_schema_extra=DISPLAY
+    )
 
 
 class StageConfig(TrainingConfig):

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline.surgery.keep_plan import KeepPlan
+    from pipeline.training.metrics_log import MetricsLog
 
 RUN_POINTS = ("stage.ran", "stage.saved", "stage.measured", "stage.committed")
 """Every place between two effects of a stage around its commit, in order."""
@@ -45,7 +47,8 @@ def run_stage(bench: Workbench, index: int) -> None:
         work.open(mark)
     processes.wait()
     try:
-        result = inspector.stages[index].run(_context(bench, index, work))
+        with _log(bench, index, work) as log:
+            result = inspector.stages[index].run(_context(bench, index, work, log))
         reach("stage.ran")
         interruption.check()
         if processes.is_main():
@@ -60,9 +63,15 @@ def run_stage(bench: Workbench, index: int) -> None:
     processes.wait()
 
 
-def _context(bench: Workbench, index: int, work: StageWork) -> StageContext:
-    from pipeline.training.metrics_log import MetricsLog
+def _log(bench: Workbench, index: int, work: StageWork) -> AbstractContextManager[MetricsLog]:
+    from pipeline.training.tracking import stage_log
 
+    stage, run = bench.inspector.recipe.stages[index], bench.inspector.run
+    path = work.path / HISTORY
+    return stage_log(stage.config, path, run_dir=run.path, stage=stage.name, writes=processes.is_main())
+
+
+def _context(bench: Workbench, index: int, work: StageWork, log: MetricsLog) -> StageContext:
     recipe = bench.inspector.recipe
     stage, parent = recipe.stages[index], bench.inspector.parent(index)
     return StageContext(
@@ -71,7 +80,7 @@ def _context(bench: Workbench, index: int, work: StageWork) -> StageContext:
         task=bench.task,
         work_dir=work.path,
         seed=derive_seed(recipe.seed, stage.name),
-        log=MetricsLog(work.path / HISTORY, writes=processes.is_main()),
+        log=log,
         load_model=bench.parent_loader(index),
         load_teacher=bench.teacher_loader(index),
         parent_keep_plan=None if parent is None else bench.inspector.run[parent].total_keep_plan,

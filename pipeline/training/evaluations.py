@@ -32,8 +32,11 @@ class Evaluations:
         """Say whether an evaluation belongs after the steps done and was not made yet."""
         return self.position.evaluated != self.position.step and self.job.evaluation_due(self.position.step)
 
-    def evaluate(self, device: torch.device) -> None:
-        """Score the model, log it, and keep its weights if they are the best; ``Interrupted`` changes nothing."""
+    def evaluate(self, device: torch.device) -> dict[str, float]:
+        """Score the model, log it, keep its weights if they are the best, and return the main metric to be shown.
+
+        ``Interrupted`` changes nothing.
+        """
         task, position = self.job.task, self.position
         splits = task.validation if task.select is None else {"select": task.select}
         with randomness.preserved():
@@ -46,3 +49,5 @@ class Evaluations:
             if position.best_value is None or value > position.best_value:
                 position.best_step, position.best_value = position.step, value
                 self.best.keep()
+        name = f"{next(iter(splits))}/{task.main_metric()}"
+        return {task.main_metric(): scores[name]} if name in scores else {}

@@ -105,11 +105,11 @@ class Loop:
             wrapped = self.processes.wrap(self.model)
             self.model.train()
             while self.position.step < self.total:
-                self._evaluate()
+                self._evaluate(bar)
                 self.stepper.step(wrapped, self.position, self.window)
                 self._log(bar)
                 self._pause()
-            self._evaluate()
+            self._evaluate(bar)
         self.window.check_finite()
         self._save()
         self.best.put_back()
@@ -153,10 +153,11 @@ class Loop:
             rate = self.stepper.learning_rate(step - 1)
             self.log(step, epoch=epoch, **means, lr=rate, tokens=self.position.tokens, **own)
             self.window.clear()
-            bar.loss(means["loss"])
+            removed = {name: share for name, share in own.items() if name.endswith("removed")}
+            bar.show(loss=means["loss"], **removed)
         bar.step(step)
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, bar: ProgressBar) -> None:
         """Score the model if that is due; what was trained is saved before where that is cheap, and on a signal."""
         if not self.evaluations.is_due():
             return
@@ -164,7 +165,7 @@ class Loop:
         if self.processes.largest(int(wanted)):
             self._save()
         try:
-            self.evaluations.evaluate(self.device)
+            bar.show(**self.evaluations.evaluate(self.device))
         except interruption.Interrupted:
             if self.processes.count == 1:
                 self._save()

@@ -1,4 +1,5 @@
 import logging
+import re
 import sys
 
 import pytest
@@ -222,6 +223,15 @@ def test_away_from_a_terminal_there_is_a_line_now_and_then(bench, caplog, capfd,
     assert len(lines) == 1
     assert lines[0].startswith("fake: step 3 of 5, loss ")
     assert capfd.readouterr().err == ""
+
+
+def test_loss_metric_and_share_removed_are_told_beside_the_steps(bench, caplog, monkeypatch):
+    monkeypatch.setattr(progress_bar, "LINE_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO):
+        bench.run(epochs=2, progress=True, log_every=1, evaluate_every=1, pruner=True)
+    told = [record.getMessage() for record in caplog.records if "step 7 of 10" in record.getMessage()]
+    assert len(told) == 1
+    assert re.fullmatch(r"fake: step 7 of 10, loss [\d.]+, removed 0\.\d+, accuracy [\d.]+, \d+ s left", told[0])
 
 
 @pytest.mark.parametrize("shown", [True, False])
