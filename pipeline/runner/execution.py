@@ -146,8 +146,10 @@ def _run_stages(plan: Plan, bench: Workbench | None) -> None:
         run_stage(bench, index)
         if processes.is_main():
             _write_report(inspector.run)
-    if processes.is_main() and bench is None:
-        _write_report(inspector.run)
+    if processes.is_main():
+        if bench is None:
+            _write_report(inspector.run)
+        _write_page(inspector.run)
 
 
 def _write_report(run: Run) -> None:
@@ -155,6 +157,13 @@ def _write_report(run: Run) -> None:
 
     with writing(run.path):
         write_report(run)
+
+
+def _write_page(run: Run) -> None:
+    from pipeline.reporting.page import write_page
+
+    with writing(run.path):
+        write_page(run)
 
 
 def _why(reasons: tuple[str, ...]) -> str:

@@ -33,6 +33,7 @@ def test_every_stage_commits_an_artifact_that_verifies(done: Run) -> None:
         done[name].verify()
     assert json.loads((done.path / "report.json").read_text())
     assert (done.path / "report.md").read_text()
+    assert "Heads after prune_heads" in (done.path / "report.html").read_text()
 
 
 def test_the_cuts_are_exact_and_real(done: Run) -> None:

@@ -122,6 +122,7 @@ PARTS = {
     },
     "pipeline.reporting.model_card": {"write_card": write_card},
     "pipeline.reporting.report": {"write_report": write_report},
+    "pipeline.reporting.page": {"write_page": lambda run: None},
 }
 
 
