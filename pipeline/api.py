@@ -27,6 +27,7 @@ __all__ = [
     "plan",
     "read",
     "register_models",
+    "report",
     "run",
     "status",
     "sweep",
@@ -90,6 +91,18 @@ def status(
             return [describe_run(path, stages, verify=verify)]
     known = ", ".join(found.name for found in describe_runs(runs_dir, stages)) or "none"
     raise RecipeError(f"{run}: no such run; there are in {runs_dir}: {known}")
+
+
+def report(run: Path | str | Run, *, runs_dir: Path | str = "runs") -> list[Path]:
+    """Write a run's report as a page, as Markdown and as JSON into its folder, and return where they are."""
+    from pipeline.reporting.page import PAGE, write_page
+    from pipeline.reporting.report import write_report
+
+    target = find_target(run, runs_dir).run
+    if target is None:
+        raise RecipeError(f"{run}: no such run in {runs_dir}; `pruneline status` lists those there are")
+    write_page(target, write_report(target))
+    return [target.path / name for name in (PAGE, "report.md", "report.json")]
 
 
 def evaluate(

@@ -90,6 +90,17 @@ def test_a_stage_is_found_however_it_is_named(done, runs_dir):
     assert find_target("small/finetune", runs_dir).artifact == done["finetune"]
 
 
+def test_a_report_is_written_anew_for_a_run_found_by_name_or_folder(done, runs_dir):
+    names = ["report.html", "report.md", "report.json"]
+    for name in names:
+        (done.path / name).unlink()
+    for run in ("small", done.path, done):
+        assert api.report(run, runs_dir=runs_dir) == [done.path / name for name in names]
+    assert all((done.path / name).is_file() for name in names)
+    with pytest.raises(RecipeError, match=r"^other: no such run in .*; `pruneline status` lists those there are$"):
+        api.report("other", runs_dir=runs_dir)
+
+
 def test_evaluate_agrees_with_the_manifest(done, runs_dir):
     exact = ("validation/accuracy", "parameters", "encoder_parameters", "encoder_sparsity", "macs", "size_bytes")
     for name in ("finetune", "prune_ffn"):
