@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.recipe.mistakes import shown
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH = 118
 NO_BREAK = "\N{NO-BREAK SPACE}"
+NO_TEACHERS: Mapping[str, str] = MappingProxyType({})
 
 
 def value_lines(recipe: Recipe) -> list[str]:
@@ -43,21 +45,34 @@ def value_lines(recipe: Recipe) -> list[str]:
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Return a line per stage with its state, the reasons below it, and at the end what a run would do."""
-    lines = [f"{plan.run_dir}", *stage_lines(plan.stages)]
+    """Return a line per stage with its state and its teacher, the reasons below it, and at the end what would run."""
+    lines = [f"{plan.run_dir}", *stage_lines(plan.stages, _teachers(plan))]
     if plan.is_fresh:
         return [*lines, "nothing to run: every stage is fresh"]
     return [*lines, f"to run: {', '.join(stage.name for stage in plan.to_run)}"]
 
 
-def stage_lines(stages: Sequence[StagePlan]) -> list[str]:
-    """Return a line per stage with its state, and below it a line per reason."""
+def stage_lines(stages: Sequence[StagePlan], teachers: Mapping[str, str] = NO_TEACHERS) -> list[str]:
+    """Return a line per stage with its state, and its teacher where one is known, and below it a line per reason."""
     names = max((len(stage.name) for stage in stages), default=0)
     lines: list[str] = []
     for number, stage in enumerate(stages, start=1):
-        lines.append(f"  {number:2}  {stage.name:{names}}  {stage.state}")
+        teacher = f", teacher: {teachers[stage.name]}" if stage.name in teachers else ""
+        lines.append(f"  {number:2}  {stage.name:{names}}  {stage.state}{teacher}")
         lines += [f"      {reason}" for reason in stage.reasons]
     return lines
+
+
+def _teachers(plan: Plan) -> dict[str, str]:
+    """Return who teaches each stage that learns from a teacher: what ``teacher: null`` resolves to, too."""
+    teachers: dict[str, str] = {}
+    for index, stage in enumerate(plan.stages):
+        teacher = plan.inspector.teacher(index)
+        if teacher is not None and teacher.stage is not None:
+            teachers[stage.name] = teacher.stage
+        elif teacher is not None:
+            teachers[stage.name] = str(plan.recipe.stages[index].config.teacher)
+    return teachers
 
 
 def status_lines(found: Sequence[RunStatus]) -> list[str]:
