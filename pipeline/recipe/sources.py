@@ -16,8 +16,9 @@ FOREIGN_FIELDS: dict[str | None, tuple[str, ...]] = {
     None: ("rows", "seed"),
     "digits": ("name", "revision", "data_files", "rows", "seed"),
     "grammar": ("name", "revision", "data_files"),
+    **dict.fromkeys(FILE_FORMATS, ("name", "revision", "rows", "seed")),
 }
-"""What a data set of each builtin, or of a path, has no use for."""
+"""What a data set of each builtin, of local files, or of another path, has no use for."""
 
 
 def _one_as_list(value: Any) -> Any:
@@ -91,8 +92,9 @@ class DatasetSource(Frozen):
             raise ValueError("must give exactly one of path (hub id, folder or file format) and builtin")
         if self.path in FILE_FORMATS and self.data_files is None:
             raise ValueError(f"data_files: must be given with path {self.path}, such as {{train: FILE}}")
-        source = f"builtin {self.builtin}" if self.builtin else "path"
-        for field in FOREIGN_FIELDS[self.builtin]:
+        kind = self.path if self.path in FILE_FORMATS else self.builtin
+        source = f"builtin {self.builtin}" if self.builtin else f"path {kind}" if kind else "path"
+        for field in FOREIGN_FIELDS[kind]:
             if getattr(self, field) is not None:
                 raise ValueError(f"takes no {field} with {source}; remove one of them")
         return self
