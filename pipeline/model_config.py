@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,15 @@ def model_from_config(settings: Mapping[str, Any], task: Task) -> PreTrainedMode
     config_class = model_class.config_class
     _check_fields(config_class, given)
     try:
-        return model_class(config_class(**{**task.config_fields(), **given, **head_fields(task)})).float()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
+            model = model_class(config_class(**{**task.config_fields(), **given, **head_fields(task)})).float()
     except UNBUILDABLE as error:
         raise RecipeError(f"model.config: {model_type} cannot be built so ({reason_of(error)})") from None
+    empty = next((name for name, parameter in model.named_parameters() if parameter.numel() == 0), None)
+    if empty is not None:
+        raise RecipeError(f"model.config: {model_type} cannot be built so ({empty} would be empty)")
+    return model
 
 
 def family_for(model_type: str, task: Task) -> Family:

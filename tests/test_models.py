@@ -328,6 +328,7 @@ def test_a_family_that_cannot_do_the_task_is_refused(tiny_sizes):
         ({"hidden_size": "wide"}, "bert cannot be built so"),
         ({"hidden_act": "swoosh"}, "bert cannot be built so"),
         ({"num_attention_heads": 0}, "bert cannot be built so"),
+        ({"intermediate_size": 0}, r"bert cannot be built so \(bert\.encoder\.layer\.0\..* would be empty\)"),
         ({"num_hidden_layers": 0}, "model: must have at least one transformer layer, got a bert with none"),
         ({"num_hidden_layers": 10**30}, r"model\.config\.num_hidden_layers: must be below 2147483648, got 1000"),
         ({"model_type": "gpt2"}, "'gpt2' is not supported"),
