@@ -16,8 +16,8 @@ import typer
 
 from pipeline import interruption
 from pipeline.cli_options import Debug, From, Overrides, RecipeArgument, RunsDir, Session, Until
-from pipeline.cli_sweeps import frontier, sweep
 from pipeline.cli_report import report
+from pipeline.cli_sweeps import frontier, sweep
 from pipeline.outcome import FAILED, explain, is_main_process
 
 app = typer.Typer(
@@ -122,8 +122,6 @@ def evaluate(
 
 app.command()(sweep)
 app.command()(frontier)
-
-
 app.command()(report)
 
 
