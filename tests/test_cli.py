@@ -220,7 +220,9 @@ def test_a_wrong_call_is_one_line_and_status_2(call, arguments, message):
 def test_help_names_the_commands_and_options(call):
     status, output, _ = call("--help")
     assert status == 0
-    assert all(f"\n  {name} " in output for name in ("run", "plan", "status", "evaluate", "report", "recipes", "schema"))
+    assert all(
+        f"\n  {name} " in output for name in ("run", "plan", "status", "evaluate", "report", "recipes", "schema")
+    )
     _, output, _ = call("run", "--help")
     assert all(option in output for option in ("--from", "--until", "--set", "--runs-dir", "--debug"))
 
