@@ -12,7 +12,18 @@ import pytest
 from pipeline.api import run
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "transformers", "datasets", "evaluate", "accelerate", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib")
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "evaluate",
+    "accelerate",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+)
 COMPOSITION_ROOT = Path("pipeline/api.py")
 SMALL_RECIPE = {
     "name": "small",
