@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from pipeline.reporting.figures.chart import GRID, MUTED, SERIES, Chart, chart, styled, thinned
+from pipeline.reporting.figures.chart import GRID, MUTED, PAPER, SERIES, Chart, chart, styled, thinned
 from pipeline.reporting.report import StageRow
 from pipeline.reporting.units import KINDS
 
@@ -43,7 +43,7 @@ def _bars(axes: Axes, kind: str, changes: Sequence[tuple[str, tuple[int, ...]]])
             places, widths, thickness, color=color, edgecolor=MUTED, linewidth=0.5, label=stage, zorder=2 + index
         )
         if index == len(changes) - 1 and len(places) <= MOST_NUMBERS:
-            axes.bar_label(bars, fontsize=7.5, padding=1, zorder=9)
+            axes.bar_label(bars, fontsize=7.5, padding=1.5, zorder=9, bbox={"fc": PAPER, "ec": "none", "pad": 0.6})
     chosen = thinned(places, MOST_NUMBERS)
     axes.set_xticks(chosen, [str(place) for place in chosen])
     axes.set(xlabel="layer", title=f"{'FFN channels' if kind == 'channels' else kind} left")
