@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+STAGES = ("finetune", "prune_heads")
 
-def start(recipe: Path, runs_dir: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pipeline", "run", str(recipe), "--runs-dir", str(runs_dir)]
+
+def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pipeline", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
@@ -35,42 +39,59 @@ def finish(process: subprocess.Popen[str]) -> int:
     return process.returncode
 
 
+def stop(process: subprocess.Popen[str], signum: int, saves: str, runs_dir: Path) -> str:
+    """Send the signal once the process has saved something itself, and return what it said on standard error."""
+    wait_for(runs_dir, saves, process)
+    before = {path.name for path in runs_dir.glob(saves)}
+    while {path.name for path in runs_dir.glob(saves)} & before and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=120)
+    return errors
+
+
+def resume_arguments(errors: str) -> list[str]:
+    """Return the arguments of the command that one line says to resume with."""
+    (line,) = (line for line in errors.splitlines() if "resume with: " in line)
+    program, *arguments = shlex.split(line.partition("resume with: ")[2])
+    assert program == "pruneline"
+    return arguments
+
+
 @pytest.fixture
 def recipe(text_recipe: dict[str, Any], tmp_path: Path) -> Path:
-    text_recipe["stages"] = [{"uses": "finetune", "epochs": 12}]
+    text_recipe["stages"] = [{**s, "epochs": 12} for s in text_recipe["stages"] if s["uses"] in STAGES]
     text_recipe["training"] |= {"save_seconds": 0, "save_share": 1e9}
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(text_recipe))
     return path
 
 
-def final_digest(runs_dir: Path) -> str:
-    return hashlib.sha256((runs_dir / "tiny/01-finetune/model/model.safetensors").read_bytes()).hexdigest()
-
-
 def test_signals_save_and_say_how_to_resume_and_kills_lose_nothing_that_was_saved(recipe: Path, tmp_path: Path) -> None:
-    assert finish(start(recipe, tmp_path / "whole")) == 0
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert finish(start(["run", str(recipe), "--runs-dir", str(whole)])) == 0
 
-    stopped = tmp_path / "stopped"
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        process = start(recipe, stopped)
-        saves = "tiny/work/finetune/**/save-*"
-        wait_for(stopped, saves, process)
-        before = {path.name for path in stopped.glob(saves)}
-        while {path.name for path in stopped.glob(saves)} & before and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signum)
-        _, errors = process.communicate(timeout=120)
+    arguments = ["run", str(recipe), "--runs-dir", str(stopped)]
+    for stage, signum in (
+        ("finetune", signal.SIGINT),
+        ("prune_heads", signal.SIGTERM),
+        ("prune_heads", signal.SIGKILL),
+    ):
+        process, saves = start(arguments), f"tiny/work/{stage}/**/save-*"
+        errors = stop(process, signum, saves, stopped)
         if signum == signal.SIGKILL:
             assert process.returncode == -signal.SIGKILL
         else:
             assert process.returncode == 128 + signum
-            assert f"pruneline run {recipe}" in errors
             assert "Traceback" not in errors
+            arguments = resume_arguments(errors)
+            assert arguments[-2:] == ["--runs-dir", str(stopped)]
         assert list(stopped.glob(saves))
-        assert not list(stopped.glob("tiny/01-finetune"))
+        assert not list(stopped.glob(f"tiny/??-{stage}"))
 
-    assert finish(start(recipe, stopped)) == 0
-    assert final_digest(stopped) == final_digest(tmp_path / "whole")
-    steps = [json.loads(line)["step"] for line in (stopped / "tiny/01-finetune/metrics.jsonl").read_text().splitlines()]
-    assert steps == sorted(steps)
+    assert finish(start(arguments)) == 0
+    for artifact in ("01-finetune", "02-prune_heads"):
+        model, log = Path("tiny", artifact, "model/model.safetensors"), Path("tiny", artifact, "metrics.jsonl")
+        digests = [hashlib.sha256((runs_dir / model).read_bytes()).hexdigest() for runs_dir in (whole, stopped)]
+        assert digests[0] == digests[1]
+        assert (stopped / log).read_text() == (whole / log).read_text()
