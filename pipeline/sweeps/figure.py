@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 
 from pipeline.reporting.figures.chart import KEPT, MUTED, REMOVED, Chart, chart, styled
@@ -11,6 +13,9 @@ from pipeline.sweeps.points import DENSE, Group, Point
 
 UNITS = {"encoder sparsity": 100.0, "MACs": 1e-6, "latency": 1.0}
 HEIGHT = 3.2
+ABOVE: dict[str, Any] = {"xytext": (0, 7), "ha": "center", "va": "bottom", "rotation": 30}
+BELOW: dict[str, Any] = {"xytext": (0, -7), "ha": "center", "va": "top", "rotation": 30}
+"""Labels of neighbours, which lie close where a cost is small, go to different sides and stand askew."""
 
 
 @styled
@@ -27,8 +32,7 @@ def plot_frontier(frontier: Frontier, *, chosen: Point | None = None) -> Chart:
         _draw(axes, frontier, cost)
         if chosen is not None:
             own = Group(chosen.label, (chosen,))
-            place = (_x(own, cost), _y(own, frontier))
-            axes.plot(*place, "o", ms=13, mfc="none", mec=REMOVED, mew=1.6, label="chosen")
+            axes.plot(_x(own, cost), _y(own, frontier), "o", ms=13, mfc="none", mec=REMOVED, mew=1.6, label="chosen")
         axes.set_xlabel(title)
     metric = frontier.points.metric.rpartition("/")[2]
     panels[0].set_ylabel(f"{metric}, %" if metric in SHARE_METRICS else metric)
@@ -40,14 +44,15 @@ def _draw(axes: Axes, frontier: Frontier, cost: str) -> None:
     optimal = frontier.optimal(cost)
     line = sorted((_x(group, cost), _y(group, frontier)) for group in optimal)
     axes.plot([x for x, _ in line], [y for _, y in line], color=KEPT, lw=1.2, zorder=1, label="optimal")
-    for group in frontier.groups():
+    for number, group in enumerate(sorted(frontier.groups(), key=lambda group: _x(group, cost))):
         x, y, is_optimal = _x(group, cost), _y(group, frontier), group in optimal
         marker = "s" if group.label.startswith(DENSE) else "o"
         color = KEPT if is_optimal else MUTED
         spread = None if group.deviation is None else group.deviation * _scale(frontier)
         axes.errorbar(x, y, yerr=spread, color=color, fmt=marker, ms=6, mfc=color if is_optimal else "none", capsize=2)
-        axes.annotate(group.label, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7, color=MUTED)
-    axes.margins(0.18)
+        place = ABOVE if number % 2 else BELOW
+        axes.annotate(group.label, (x, y), textcoords="offset points", fontsize=7, color=MUTED, **place)
+    axes.margins(0.22)
 
 
 def _x(group: Group, cost: str) -> float:

@@ -59,7 +59,7 @@ class Limits:
 
     def __str__(self) -> str:
         return ", ".join(
-            f"--{name.replace('_', '-')} {value}" for name, value in vars(self).items() if value is not None
+            f"--{name.replace('_', '-')} {value:.6g}" for name, value in vars(self).items() if value is not None
         )
 
 

@@ -87,9 +87,7 @@ def test_of_two_as_good_and_as_fast_the_smaller_is_shipped():
 
 
 def test_where_no_model_keeps_to_the_limits_the_nearest_are_named(traded):
-    with pytest.raises(
-        CompressionError, match=r"no model keeps to --max-latency-ms 1; the fastest is d/cut \(3.00 ms"
-    ):
+    with pytest.raises(CompressionError, match=r"no model keeps to --max-latency-ms 1; the fastest is d/cut \(3.00 ms"):
         traded.choose(Limits(max_latency_ms=1.0))
     with pytest.raises(
         CompressionError, match=r"--min-accuracy 0.99; .* the best a/cut \(10.00 ms, validation/accuracy 97"
