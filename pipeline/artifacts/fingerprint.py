@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.sealed import canonical, digest
-from pipeline.recipe.values import display_fields
+from pipeline.recipe.values import settings_of
 
 if TYPE_CHECKING:
     from pipeline.recipe.recipe import StageRecipe
@@ -41,13 +41,14 @@ def stage_document(
 
     ``parent`` is the content of the artifact before it, or the identity of the first model; ``teacher`` likewise: it
     enters as content, not by the name it was asked for. The stage's seed derives from ``seed`` and its name, so both
-    enter. Display settings (evaluations too, for the best epoch is judged after each epoch whatever they are),
-    permissions to run remote code, and the names of recipe, run and files do not.
+    enter. Settings marked ``LATER`` enter where they are not at their defaults. Display settings (evaluations too, for
+    the best epoch is judged after each epoch whatever they are), permissions to run remote code, and the names of
+    recipe, run and files do not.
     """
     document = {
         "uses": stage.uses,
         "version": version,
-        "config": stage.config.model_dump(mode="json", exclude={*display_fields(type(stage.config)), "teacher"}),
+        "config": {name: value for name, value in settings_of(stage.config).items() if name != "teacher"},
         "task": task.model_dump(mode="json", exclude={"dataset", "trust_remote_code", *FOREIGN_FIELDS[task.type]}),
         "data": dict(data),
         "seed": seed,

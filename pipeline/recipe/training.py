@@ -1,11 +1,13 @@
 """Settings of a training loop, inherited by every stage and overridden where it says otherwise."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.recipe.values import (
     DISPLAY,
+    LATER,
     Flag,
     Frozen,
     NonNegativeNumber,
@@ -17,6 +19,17 @@ from pipeline.recipe.values import (
 )
 
 Beta = Annotated[Number, Field(ge=0, lt=1)]
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"must be a regular expression, got {pattern!r}: {error}") from None
+    return pattern
+
+
+Pattern = Annotated[Text, AfterValidator(_compiles)]
 
 
 class TrainingConfig(Frozen):
@@ -33,6 +46,11 @@ class TrainingConfig(Frozen):
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     epsilon: PositiveNumber = 1e-8
     max_grad_norm: PositiveNumber | None = Field(1.0, description="gradient clipping by norm; null: none")
+    freeze: tuple[Pattern, ...] = Field(
+        (),
+        description="regular expressions; parameters whose name one of them is found in do not learn: [embeddings]",
+        json_schema_extra=LATER,
+    )
     length_pool: PositiveInteger = Field(50, description="batches sorted by length together; 1: no bucketing")
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = Field(
         "auto", description="auto times a few steps in float32 and in bf16 and keeps the faster"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline import interruption
 from pipeline.training import precision, randomness
 from pipeline.training.evaluations import Evaluations
+from pipeline.training.freezing import frozen
 from pipeline.training.half_done import HalfDone
 from pipeline.training.job import Job, Objective, Training, num_steps, steps_per_epoch, task_objective
 from pipeline.training.metrics_log import MetricsLog
@@ -53,9 +54,10 @@ def train(
     ``Interrupted`` after saving, ``CompressionError`` when the loss is not finite.
     """
     folder = work_dir / (name or "training")
-    loop = Loop(Job(model, task, config, objective, pruner, seed, folder, log, name or task.name))
+    job = Job(model, task, config, objective, pruner, seed, folder, log, name or task.name)
     try:
-        return loop.run()
+        with frozen(model, config.freeze, where=job.title):
+            return Loop(job).run()
     finally:
         model.eval()
 

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field
 from typing_extensions import Self
 
 from pipeline.recipe.training import StageConfig
-from pipeline.recipe.values import Number, PositiveInteger, Share, StepOrShare
+from pipeline.recipe.values import LATER, Number, PositiveInteger, Share, StepOrShare
 from stages.distill.config import DistillWeights
 from stages.repair.config import RepairConfig
 from stages.schedules import check_span
@@ -48,7 +48,9 @@ class PruneFfnConfig(StageConfig):
         DistillWeights(), description="learn from the teacher while pruning; null: from the labels alone"
     )
     repair: RepairConfig | None = Field(
-        None, description="refit the output weights to real inputs at each round, by least squares; null: do not"
+        None,
+        description="refit the output weights to real inputs at each round, by least squares; null: do not",
+        json_schema_extra=LATER,
     )
 
     @field_validator("sparsity", mode="wrap")

@@ -9,6 +9,7 @@ from typing_extensions import Self
 
 from pipeline.recipe.training import StageConfig
 from pipeline.recipe.values import (
+    LATER,
     NonNegativeInteger,
     NonNegativeNumber,
     PositiveInteger,
@@ -49,7 +50,9 @@ class PruneHeadsConfig(StageConfig):
     )
     distill: DistillWeights | None = Field(None, description="learn from the teacher while pruning; null: do not")
     repair: RepairConfig | None = Field(
-        None, description="refit the output weights to real inputs when heads go, by least squares; null: do not"
+        None,
+        description="refit the output weights to real inputs when heads go, by least squares; null: do not",
+        json_schema_extra=LATER,
     )
 
     @model_validator(mode="after")

@@ -34,6 +34,7 @@ def document(*, config=None, task=None, uses="finetune", name="finetune", **chan
         ({"config": {"betas": [0.9, 0.98]}}, "config.betas"),
         ({"config": {"warmup": 0.0}}, "config.warmup"),
         ({"config": {"max_grad_norm": None}}, "config.max_grad_norm"),
+        ({"config": {"freeze": ["embeddings"]}}, "config.freeze"),
         ({"task": {"text": ["a", "b"]}}, "task.text"),
         ({"task": {"train_rows": 5}}, "task.train_rows"),
         ({"task": {"labels": ["no", "yes"]}}, "task.labels"),
@@ -92,3 +93,17 @@ def test_seeds_differ_by_stage_and_by_recipe_and_never_change():
     assert len(seeds) == 60
     assert all(0 <= seed < 2**31 for seed in seeds)
     assert derive_seed(42, "finetune") == 1647693289
+
+
+def test_a_later_setting_at_its_default_leaves_artifacts_made_before_it_fresh():
+    from stages.prune_ffn import PruneFfnConfig
+    from stages.repair import RepairConfig
+
+    def settings(**values):
+        stage = StageRecipe("prune_ffn", "prune_ffn", PruneFfnConfig(epochs=1, sparsity=0.5, **values))
+        return stage_document(
+            stage, task=TaskSource(**TASK), version=1, seed=1, data={}, parent={"model": "a"}, teacher=None
+        )["config"]
+
+    assert settings().keys().isdisjoint({"repair", "freeze"})
+    assert settings(repair=RepairConfig(rows=8))["repair"]["rows"] == 8
