@@ -39,10 +39,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, help="only the first rows of the training split")
     parser.add_argument("--ratio", type=float, default=NNI_RATIO, help="share of channels kept over share of heads")
     parser.add_argument("--ablation", type=Ablation.parse, action="append", default=[], metavar="NAME=OVERRIDES")
+    parser.add_argument("--without-shipped", action="store_true", help="run the ablations alone")
     parser.add_argument("--list", action="store_true", help="print the points and the runs, and run nothing")
     options = parser.parse_args(arguments)
     if len({ablation.name for ablation in options.ablation}) < len(options.ablation):
         parser.error("--ablation: each must have a name of its own")
+    if options.without_shipped and not options.ablation:
+        parser.error("--without-shipped: must come with an --ablation, for else there is nothing to run")
     return options
 
 
@@ -59,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     sizes = folder_sizes(options.model)
     points = [find_point(sizes, percent, ratio=options.ratio) for percent in options.points]
-    jobs = list(all_jobs([Ablation(SHIPPED), *options.ablation], points, options.seeds))
+    ablations = options.ablation if options.without_shipped else [Ablation(SHIPPED), *options.ablation]
+    jobs = list(all_jobs(ablations, points, options.seeds))
     asked = markdown_table(["asked", "exact", "heads kept", "channels kept"], points_table(points))
     print(asked, "", f"{len(jobs)} runs: {', '.join(job.name for job in jobs)}", sep="\n", flush=True)
     if options.list:

@@ -140,6 +140,8 @@ def test_runs_share_what_is_the_same_and_a_second_call_runs_nothing(data, model,
     frontier.main([*arguments, "--list"])
     assert "2 runs: shipped-p60-s5, hot-p60-s5" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
+    frontier.main([*arguments, "--list", "--without-shipped"])
+    assert "1 runs: hot-p60-s5" in capsys.readouterr().out
     frontier.main(arguments)
 
     def both(name):
