@@ -22,6 +22,7 @@ from stages.repair.config import RepairConfig
 from stages.schedules import check_span
 
 MOVEMENT_ONLY = ("score_learning_rate", "block_size")
+TAYLOR_ONLY = ("rounds",)
 THRESHOLD_ONLY = ("threshold", "regular_scale")
 
 
@@ -32,8 +33,10 @@ class PruneHeadsConfig(StageConfig):
     from ``prune_begin`` to ``prune_end``, and ends exact.
     """
 
-    criterion: Literal["movement", "l1"] = Field(
-        "movement", description="movement: learned scores; l1: the heads of least weight, always whole heads"
+    criterion: Literal["movement", "taylor", "l1"] = Field(
+        "movement",
+        description="movement: learned scores; taylor: squared effect on the loss, as of FFN channels; l1: least "
+        "weight; the last two are always of whole heads",
     )
     granularity: Literal["block", "head"] = Field(
         "block", description="what gets a score: square blocks of the q, k, v, o weights, or whole heads"
@@ -44,6 +47,9 @@ class PruneHeadsConfig(StageConfig):
     score_learning_rate: PositiveNumber = Field(1e-2, description="Adam's learning rate of the scores, constant")
     prune_begin: StepOrShare = Field(0.25, description="nothing is masked before: a step, or a share of the stage")
     prune_end: StepOrShare = Field(0.75, description="the schedule is at its end: a step, or a share of the stage")
+    rounds: PositiveInteger = Field(
+        36, description="prunings of criterion taylor, on a cubic schedule; 1: one shot", json_schema_extra=LATER
+    )
     min_heads_per_layer: NonNegativeInteger = Field(0, description="heads that every layer keeps at least")
     block_size: PositiveInteger | None = Field(
         None, description="side of a block; it divides the head's width and the hidden size; null: the head's width"
@@ -58,8 +64,10 @@ class PruneHeadsConfig(StageConfig):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         check_span(self.prune_begin, self.prune_end)
-        if self.criterion == "l1" and self.sparsity is None:
-            raise ValueError("sparsity: must be given with criterion l1, which has no threshold; say sparsity: 0.5")
+        if self.criterion != "movement" and self.sparsity is None:
+            raise ValueError(
+                f"sparsity: must be given with criterion {self.criterion}, which has no threshold; say sparsity: 0.5"
+            )
         return self
 
     def ignored(self) -> tuple[str, ...]:
@@ -67,7 +75,9 @@ class PruneHeadsConfig(StageConfig):
         unused: tuple[str, ...] = ()
         if self.sparsity is not None:
             unused += THRESHOLD_ONLY
-        if self.criterion == "l1":
+        if self.criterion != "taylor":
+            unused += TAYLOR_ONLY
+        if self.criterion != "movement":
             unused += MOVEMENT_ONLY
         elif self.granularity == "head":
             unused += ("block_size", "repair")  # whole heads are trained masked: their cut changes no output

@@ -9,13 +9,14 @@ from torch import nn
 
 from pipeline.surgery.groups import PruningGroup
 from pipeline.surgery.keep_plan import KeepPlan
+from stages.prune_ffn.taylor import Taylor
 from stages.prune_heads.config import PruneHeadsConfig
 from stages.prune_heads.movement import MovementPruner, MovementSettings
 from stages.ranking import global_counts, share_count
 from stages.repair.at_the_cut import RepairedAtTheCut
 from stages.repair.repair import Repair
 from stages.schedules import Rounds, Span
-from stages.unit_pruner import Importances, UnitPruner
+from stages.unit_pruner import Importances, Scorer, UnitPruner
 from stages.weight_norm import WeightNorm
 
 
@@ -29,12 +30,12 @@ def build_pruner(
 ) -> MovementPruner | RepairedAtTheCut | UnitPruner:
     """Return the pruner of ``config``; raises ``ValueError`` for settings that do not fit the model's heads.
 
-    ``repair`` refits the layers: at the cut, where blocks were masked; at each round, where heads go by weight.
+    ``repair`` refits the layers: at the cut, where blocks were masked; at each round, where heads go by importance.
     """
     heads = [group for group in groups if group.kind == "heads"]
     _check_budget(heads, config)
-    if config.criterion == "l1":
-        return _weight_pruner(model, heads, config, span, None if repair is None else partial(repair, model, heads))
+    if config.criterion != "movement":
+        return _ranking_pruner(model, heads, config, span, None if repair is None else partial(repair, model, heads))
     settings = MovementSettings(
         granularity=config.granularity,
         block_size=config.block_size,
@@ -48,22 +49,29 @@ def build_pruner(
     return pruner if repair is None else RepairedAtTheCut(pruner, model, repair)
 
 
-def _weight_pruner(
+def _ranking_pruner(
     model: nn.Module,
     heads: Sequence[PruningGroup],
     config: PruneHeadsConfig,
     span: Span,
     repair: Callable[[KeepPlan], None] | None,
 ) -> UnitPruner:
-    """Return the baseline: at every step of the span the heads of least weight that the cubic schedule lets go."""
+    """Return the pruner that lets the least important heads of all layers go, as many as the cubic schedule asks for.
+
+    By weight, which needs no gathering, at every step of the span; by their effect on the loss in ``config.rounds``.
+    """
     most = _most_removed(heads, config)
     num_removed = share_count(sum(group.num_units for group in heads), config.sparsity or 0.0)
 
     def counts(importances: Importances, progress: float) -> Mapping[str, int]:
         return global_counts(importances, round(progress * num_removed), most)
 
-    rounds = Rounds(span, max(1, span.end - span.begin))
-    return UnitPruner(model, heads, scorer=WeightNorm(model, heads), counts=counts, rounds=rounds, repair=repair)
+    if config.criterion == "l1":
+        scorer: Scorer = WeightNorm(model, heads)
+        rounds = Rounds(span, max(1, span.end - span.begin))
+    else:
+        scorer, rounds = Taylor(model, heads), Rounds(span, config.rounds)
+    return UnitPruner(model, heads, scorer=scorer, counts=counts, rounds=rounds, repair=repair)
 
 
 def _most_removed(heads: Sequence[PruningGroup], config: PruneHeadsConfig) -> dict[str, int]:

@@ -52,6 +52,7 @@ def test_distillation_defaults_are_those_of_nni():
         (PruneHeadsConfig, {"sparsity": True}, "sparsity"),
         (PruneHeadsConfig, {"threshold": 1.0}, "less than 1"),
         (PruneHeadsConfig, {"criterion": "l1"}, "sparsity: must be given with criterion l1"),
+        (PruneHeadsConfig, {"criterion": "taylor"}, "sparsity: must be given with criterion taylor"),
         (PruneHeadsConfig, {"prune_begin": 0.9}, "prune_end: must not come before prune_begin"),
         (PruneFfnConfig, {"sparsity": 1.5}, r"sparsity\n.*must be match_heads, a share in \[0, 1\).*got 1.5"),
         (PruneFfnConfig, {"sparsity": [0.5, 1.5]}, "must be match_heads"),
@@ -75,8 +76,8 @@ def test_settings_that_cannot_be_or_contradict_each_other_are_refused(config, se
         (PruneHeadsConfig, {"granularity": "head", "block_size": 4}, ("block_size",)),
         (
             PruneHeadsConfig,
-            {"criterion": "l1", "sparsity": 0.5, "score_learning_rate": 0.1, "block_size": 4},
-            ("score_learning_rate", "block_size"),
+            {"criterion": "l1", "sparsity": 0.5, "score_learning_rate": 0.1, "block_size": 4, "rounds": 9},
+            ("rounds", "score_learning_rate", "block_size"),
         ),
         (PruneHeadsConfig, {"sparsity": 0.5}, ()),
         (PruneFfnConfig, {"scope": "local"}, ("scope",)),

@@ -74,6 +74,7 @@ def test_distill_without_a_teacher_or_with_one_that_does_not_fit_says_so(make_co
         ({"sparsity": 0.5}, 4),
         ({"sparsity": 0.5, "granularity": "head"}, 4),
         ({"sparsity": 0.25, "criterion": "l1"}, 6),
+        ({"sparsity": 0.25, "criterion": "taylor", "rounds": 2}, 6),
         ({"sparsity": 0.5, "distill": {}, "prune_end": 1.0}, 4),
         ({"score_learning_rate": 1.0, "regular_scale": 1000}, 0),
     ],
