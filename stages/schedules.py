@@ -10,10 +10,14 @@ ONE_SHOT_STEPS = 100
 """How many steps before a one-shot cut it judges by, where there are so many."""
 
 
-def check_span(begin: int | float, end: int | float) -> None:
-    """Raise ``ValueError`` when ``prune_end`` comes before ``prune_begin``, where that shows without the step count."""
+NAMES = ("prune_begin", "prune_end")
+"""What the ends of a span are called in most stages' settings."""
+
+
+def check_span(begin: int | float, end: int | float, *, names: tuple[str, str] = NAMES) -> None:
+    """Raise ``ValueError`` when ``end`` comes before ``begin``, where that shows without the step count."""
     if isinstance(begin, int) == isinstance(end, int) and end < begin:
-        raise ValueError(f"prune_end: must not come before prune_begin ({begin}), got {end}")
+        raise ValueError(f"{names[1]}: must not come before {names[0]} ({begin}), got {end}")
 
 
 @dataclass(frozen=True)
@@ -28,16 +32,16 @@ class Span:
         return cubic_sparsity(step, start=self.begin, end=self.end, final=1.0)
 
 
-def resolve_span(begin: int | float, end: int | float, num_steps: int) -> Span:
+def resolve_span(begin: int | float, end: int | float, num_steps: int, *, names: tuple[str, str] = NAMES) -> Span:
     """Return the span in steps of a stage of ``num_steps``; an integer counts steps, a float is a share of them.
 
     Raises ``ValueError`` when it does not end within the stage, or ends before it begins.
     """
     first, last = (edge if isinstance(edge, int) else round(edge * num_steps) for edge in (begin, end))
     if last > num_steps:
-        raise ValueError(f"prune_end: must be within the stage's {num_steps} steps, got {end}; train for longer")
+        raise ValueError(f"{names[1]}: must be within the stage's {num_steps} steps, got {end}; train for longer")
     if last < first:
-        raise ValueError(f"prune_end: must not come before prune_begin (step {first} of {num_steps}), got step {last}")
+        raise ValueError(f"{names[1]}: must not come before {names[0]} (step {first} of {num_steps}), got step {last}")
     return Span(first, last)
 
 
