@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from stages.budget_search import channel_macs, head_macs, share_budget
+from stages.budget_search import share_budget
 
 HEAD, CHANNEL = 7, 3
 
@@ -18,7 +18,7 @@ def draw(seed, heads=(2, 3), channels=(3, 2)):
 
 
 def search(heads, channels, budget):
-    return share_budget(heads, channels, macs_per_head=HEAD, macs_per_channel=CHANNEL, budget=budget)
+    return share_budget(heads, channels, cost_per_head=HEAD, cost_per_channel=CHANNEL, budget=budget)
 
 
 def cost(plan):
@@ -77,23 +77,6 @@ def test_groups_without_units_or_no_heads_at_all_are_no_obstacle():
     assert cost(search({}, channels, 2 * CHANNEL)) == 2 * CHANNEL
 
 
-def test_the_costs_of_units_add_up_to_the_layer(tiny_model):
-    from pipeline.reporting.profile import macs
-    from pipeline.surgery.condense import condense
-    from pipeline.surgery.groups import dissect
-    from pipeline.surgery.keep_plan import KeepPlan, Kept
-
-    model, num_tokens = tiny_model("bert"), 7
-    batch = {"input_ids": torch.ones(2, num_tokens, dtype=torch.int64)}
-    per_unit = {
-        "heads": head_macs(num_tokens=num_tokens, hidden_size=16, head_dim=4),
-        "channels": channel_macs(num_tokens=num_tokens, hidden_size=16),
-    }
-    for group in dissect(model):
-        one_less = KeepPlan({group.name: Kept(group.num_units, tuple(range(1, group.num_units)))})
-        assert macs(model, batch) - macs(condense(model, one_less), batch) == per_unit[group.kind]
-
-
 @pytest.mark.parametrize("wrong", [-0.1, float("nan")])
 def test_importances_that_cannot_be_summed_up_are_refused(wrong):
     heads, channels = draw(0)
@@ -102,3 +85,31 @@ def test_importances_that_cannot_be_summed_up_are_refused(wrong):
         search(heads, channels, 10)
     with pytest.raises(ValueError, match="got 7, 3 and -1"):
         search(*draw(0), -1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("budget", [21, 24, 31, 40])
+def test_no_subset_that_keeps_the_least_of_each_group_matters_more(seed, budget):
+    heads, channels = draw(seed)
+    importances = {**heads, **channels}
+    least = {"encoder.0.heads": 1, "encoder.1.channels": 1, "encoder.1.heads": 1}
+    plan = share_budget(heads, channels, cost_per_head=HEAD, cost_per_channel=CHANNEL, budget=budget, least=least)
+    assert cost(plan) <= budget
+    assert all(len(plan[name].units) >= count for name, count in least.items())
+    units = [(name, index) for name, values in importances.items() for index in range(len(values))]
+    best = 0.0
+    for choice in itertools.product((False, True), repeat=len(units)):
+        kept = [unit for is_kept, unit in zip(choice, units, strict=True) if is_kept]
+        names = [name for name, _ in kept]
+        spent = sum(HEAD if "heads" in name else CHANNEL for name in names)
+        if spent <= budget and all(names.count(name) >= count for name, count in least.items()):
+            best = max(best, sum(float(importances[name][index]) for name, index in kept))
+    assert worth(plan, heads, channels) == pytest.approx(best, abs=1e-9)
+
+
+def test_a_budget_below_what_has_to_stay_is_refused():
+    heads, channels = draw(0)
+    with pytest.raises(ValueError, match="budget must be at least 14, .* got 13"):
+        share_budget(
+            heads, channels, cost_per_head=HEAD, cost_per_channel=CHANNEL, budget=13, least={"encoder.0.heads": 2}
+        )
