@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.recipe.training import StageConfig
     from pipeline.surgery.keep_plan import KeepPlan
     from pipeline.tasks.task import Task
+    from pipeline.teaching.shelf import TeacherShelf
     from pipeline.training.metrics_log import MetricsLog
 
 
@@ -23,7 +24,8 @@ class StageContext:
 
     ``load_model`` returns the parent's model with its parameters in fresh memory; ``load_teacher`` the teacher,
     frozen and in evaluation mode, or None when the stage needs none. ``seed`` derives from the recipe's and the
-    stage's name; ``work_dir`` holds the half-done stage and survives a crash.
+    stage's name; ``work_dir`` holds the half-done stage and survives a crash. ``teacher_shelf`` tells where the
+    teacher's answers may be written down for all stages of the run; None: nowhere.
     """
 
     name: str
@@ -35,6 +37,7 @@ class StageContext:
     load_model: Callable[[], PreTrainedModel]
     load_teacher: Callable[[], PreTrainedModel | None]
     parent_keep_plan: KeepPlan | None = None
+    teacher_shelf: Callable[[], TeacherShelf | None] = lambda: None
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import interruption
-from pipeline.artifacts.commit import recover, write_file, writing
+from pipeline.artifacts.commit import delete, recover, write_file, writing
 from pipeline.artifacts.lock import RunLock, holder
 from pipeline.artifacts.run import RECIPE, Run
 from pipeline.errors import ArtifactError
 from pipeline.runner import processes
 from pipeline.runner.planning import Plan
-from pipeline.runner.work import StageWork, ask_redo, forget_done
+from pipeline.runner.work import StageWork, ask_redo, forget_done, teachers_folder
 
 if TYPE_CHECKING:
     from pipeline.runner.workbench import Workbench
@@ -147,6 +147,8 @@ def _run_stages(plan: Plan, bench: Workbench | None) -> None:
         if processes.is_main():
             _write_report(inspector.run)
     if processes.is_main():
+        if len(plan.stages) == len(plan.recipe.stages):
+            delete(teachers_folder(inspector.run))
         if bench is None:
             _write_report(inspector.run)
         _write_page(inspector.run)

@@ -83,6 +83,7 @@ def _context(bench: Workbench, index: int, work: StageWork, log: MetricsLog) -> 
         log=log,
         load_model=bench.parent_loader(index),
         load_teacher=bench.teacher_loader(index),
+        teacher_shelf=bench.teacher_shelf(index),
         parent_keep_plan=None if parent is None else bench.inspector.run[parent].total_keep_plan,
     )
 

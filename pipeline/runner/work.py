@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 STAGE_FILE = "stage.json"
 REDO_FILE = "redo.json"
 SAVES = "**/save-*"
+TEACHERS = ".teachers"
 
 
 class StageWork:
@@ -80,6 +81,11 @@ class StageWork:
             last = max(path.stat().st_mtime for path in self.path.rglob("*"))
             seconds += max(0.0, last - started)
         return seconds
+
+
+def teachers_folder(run: Run) -> Path:
+    """Return where the answers of teachers are kept while the stages of a run that read them are not all done."""
+    return run.path / WORK / TEACHERS
 
 
 def stages_to_ask(run: Run, names: Sequence[str]) -> list[str]:

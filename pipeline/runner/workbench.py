@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.fingerprint import MODEL_SEED, derive_seed
+from pipeline.artifacts.manifest import file_digests
 from pipeline.recipe.sources import ModelSource
 from pipeline.runner.inspection import Inspector
+from pipeline.runner.work import teachers_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipeline.tasks.task import Task
+    from pipeline.teaching.shelf import TeacherShelf
 
 
 class Workbench:
@@ -69,6 +73,36 @@ class Workbench:
             return model.eval()
 
         return load
+
+    def teacher_shelf(self, index: int) -> Callable[[], TeacherShelf | None]:
+        """Return what tells where the answers of the stage's teacher are kept; None where it needs none."""
+        inspector = self.inspector
+        teacher = inspector.teacher(index)
+
+        def shelf() -> TeacherShelf | None:
+            from pipeline.teaching.shelf import TeacherShelf
+
+            if teacher is None:
+                return None
+            document = inspector.document(index)
+            identity = {name: document[name] for name in ("teacher", "data", "task", "seed")}
+            with tempfile.TemporaryDirectory() as folder:
+                self.task.save_processor(Path(folder))
+                identity["processor"] = file_digests(Path(folder))
+            return TeacherShelf(teachers_folder(inspector.run), identity, self._passes(index))
+
+        return shelf
+
+    def _passes(self, index: int) -> float:
+        """Return how often all stages with the teacher of the stage at ``index`` go over the training split."""
+        from pipeline.training.job import num_steps, steps_per_epoch
+
+        inspector = self.inspector
+        teacher = inspector.teacher(index)
+        configs = [
+            stage.config for other, stage in enumerate(inspector.recipe.stages) if inspector.teacher(other) == teacher
+        ]
+        return sum(num_steps(config, self.task) / steps_per_epoch(config, self.task) for config in configs)
 
     def dense_model(self) -> PreTrainedModel:
         """Return what sparsity and speed-up are counted against: the first stage's model, or its source if it cut."""

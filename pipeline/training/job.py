@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from pipeline.errors import RecipeError
 from pipeline.training.metrics_log import MetricsLog
-from pipeline.training.processes import launched
+from pipeline.training.processes import Processes, launched
 from pipeline.training.pruner import Pruner
 
 if TYPE_CHECKING:
@@ -25,8 +25,25 @@ Objective = Callable[["PreTrainedModel", dict[str, Tensor]], tuple[Tensor, dict[
 """From the model (wrapped, where there are many processes) and a batch to the loss and its parts for the log.
 
 It is called under the stage's autocast, so that a teacher's forward pass inside it runs in the same precision; the
-outputs of the model that trains come in float32, those of a teacher as autocast left them.
+outputs of the model that trains come in float32, those of a teacher as autocast left them. Its batches are
+``TrainBatch``es.
 """
+
+
+class TrainBatch(dict[str, Tensor]):
+    """A batch on the device, a dictionary as models take it, that also knows its ``rows`` of the training split."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], rows: Sequence[int]) -> None:
+        super().__init__(tensors)
+        self.rows = tuple(rows)
+
+
+@runtime_checkable
+class PreparedObjective(Protocol):
+    """An ``Objective`` that has something to do before the first step, such as to have its teacher's answers ready."""
+
+    def prepare(self, mixed_precision: str, step: int, processes: Processes) -> None:
+        """Be ready for step ``step``, that of a start or a resume, in the precision chosen; in every process."""
 
 
 def task_objective(model: PreTrainedModel, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -12,7 +12,15 @@ from pipeline.training import precision, randomness
 from pipeline.training.evaluations import Evaluations
 from pipeline.training.freezing import frozen
 from pipeline.training.half_done import HalfDone
-from pipeline.training.job import Job, Objective, Training, num_steps, steps_per_epoch, task_objective
+from pipeline.training.job import (
+    Job,
+    Objective,
+    PreparedObjective,
+    Training,
+    num_steps,
+    steps_per_epoch,
+    task_objective,
+)
 from pipeline.training.metrics_log import MetricsLog
 from pipeline.training.parts import BestWeights, LossScale, Moments, PrunerState, Randomness, Weights
 from pipeline.training.position import Position
@@ -118,13 +126,15 @@ class Loop:
         return self._training()
 
     def _begin(self) -> None:
-        """Seed, or restore the last save; choose the precision unless that is done."""
+        """Seed, or restore the last save; choose the precision unless that is done; let the objective prepare."""
         randomness.seed_all(self.job.seed + self.processes.index)
         if self.half_done.restore():
             logger.info("%s: resumes after step %d of %d", self.job.title, self.position.step, self.total)
         self._clock = time.perf_counter()
         if not self.position.mixed_precision:
             self._choose_precision()
+        if isinstance(self.job.objective, PreparedObjective):
+            self.job.objective.prepare(self.position.mixed_precision, self.position.step, self.processes)
 
     def _choose_precision(self) -> None:
         """Take the precision of the recipe; for "auto" the faster one on a batch of middling length.

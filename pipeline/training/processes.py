@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -9,6 +10,8 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather, parse_flag_from_env, reduce
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from pipeline.errors import CompressionError
 
 
 def launched() -> PartialState:
@@ -62,6 +65,24 @@ class Processes:
         values = [value]
         broadcast_object_list(values)
         return values[0]
+
+    def on_main(self, act: Callable[[], str]) -> str:
+        """Return what ``act`` returns in the main process, for which the others wait; where it fails, all stop."""
+        if self.count == 1:
+            return act()
+        failure: BaseException | None = None
+        outcome = ""
+        if self.is_main:
+            try:
+                outcome = act()
+            except BaseException as error:  # the others must not wait for an answer that never comes
+                failure = error
+        told = self.from_main("failed" if failure else f"did {outcome}")
+        if failure is not None:
+            raise failure
+        if told == "failed":
+            raise CompressionError("the main process could not go on; it says why")
+        return told.removeprefix("did ")
 
     def wait(self) -> None:
         """Wait until every process is here."""

@@ -6,11 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from pipeline.training import precision, schedules
 from pipeline.training.batches import Batches
-from pipeline.training.job import Job, num_steps, steps_per_epoch
+from pipeline.training.job import Job, TrainBatch, num_steps, steps_per_epoch
 from pipeline.training.optimizers import build_optimizer, set_learning_rate
 from pipeline.training.position import Position
 from pipeline.training.processes import Processes
@@ -42,10 +41,10 @@ class Stepper:
             num_processes=processes.count,
         )
 
-    def batch(self, rows: list[int]) -> dict[str, Tensor]:
+    def batch(self, rows: list[int]) -> TrainBatch:
         """Return the training split's ``rows`` on the device."""
         batch = self.job.task.train.batch(rows)
-        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+        return TrainBatch({name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}, rows)
 
     def step(self, wrapped: PreTrainedModel, position: Position, window: Window) -> None:
         """Do one optimizer step: gradients, pruner, clipping, update, pruner."""

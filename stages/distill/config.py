@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from pipeline.recipe.training import StageConfig
-from pipeline.recipe.values import Frozen, NonNegativeNumber, PositiveNumber
+from pipeline.recipe.values import LATER, Flag, Frozen, NonNegativeNumber, PositiveNumber
 
 
 class DistillWeights(Frozen):
@@ -26,6 +26,13 @@ class DistillWeights(Frozen):
     temperature: PositiveNumber = Field(2.0, description="softens both sides' logits; the term is multiplied by T²")
     hidden_map: Literal["same", "min_deeper"] = Field(
         "same", description="same: layer i learns from layer i; min_deeper: from the nearest of the layers i and deeper"
+    )
+
+    cache_teacher: Flag | Literal["auto"] = Field(
+        "auto",
+        description="write the teacher's answers to all rows down once and read them at each step; auto: on a CPU, "
+        "where they are read more than once and fit a quarter of the memory and a tenth of the free disk",
+        json_schema_extra=LATER,
     )
 
     @model_validator(mode="after")

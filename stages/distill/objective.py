@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.teaching.answers import Taught
 from stages.distill.config import DistillWeights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipeline.tasks.task import Task
+    from pipeline.teaching.cache import TeacherCache
+    from pipeline.training.processes import Processes
 
 
 class Distillation:
     """An ``Objective``: ``task_weight · task loss + logits_weight · T² · KL(teacher ‖ student) + hidden_weight · MSE``.
 
-    The teacher's forward pass runs in evaluation mode, without gradients and under the student's autocast. Hidden
-    states are the outputs of the transformer layers; they are asked for only when they have a weight.
+    The teacher's forward pass runs in evaluation mode, without gradients and under the student's autocast; with a
+    cache, ahead of the training. Hidden states are the outputs of the transformer layers; they are asked for only
+    when they have a weight.
     """
 
-    def __init__(self, teacher: PreTrainedModel, weights: DistillWeights, task: Task) -> None:
+    def __init__(
+        self,
+        teacher: PreTrainedModel,
+        weights: DistillWeights,
+        task: Task,
+        make_cache: Callable[[Callable[[Mapping[str, Tensor]], Taught]], TeacherCache] | None = None,
+    ) -> None:
         self._teacher = teacher.requires_grad_(False).eval()
         self._weights = weights
         self._task = task
+        self._cache = None if make_cache is None else make_cache(self._ask)
+
+    def prepare(self, mixed_precision: str, step: int, processes: Processes) -> None:
+        """Have the teacher's answers written down, where there is a cache and it is worth it."""
+        if self._cache is not None:
+            self._cache.prepare(mixed_precision, step, processes)
 
     def __call__(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its unweighted parts."""
         weights, wants_hidden = self._weights, self._weights.hidden_weight > 0
         outputs = model(**batch, output_hidden_states=wants_hidden)
-        taught = self._teach(batch, wants_hidden)
+        taught = self._teach(batch)
         loss: Tensor = weights.task_weight * outputs.loss
         parts: dict[str, Tensor] = {"task_loss": outputs.loss.detach()}
         if weights.logits_weight > 0:
@@ -42,22 +58,27 @@ class Distillation:
             parts["logits_loss"] = logits.detach()
         if wants_hidden:
             mask = self._task.token_mask(batch)
-            mine, theirs = layer_outputs(outputs), layer_outputs(taught)
-            hidden = hidden_loss(mine, theirs, mask, deeper=weights.hidden_map == "min_deeper")
+            hidden = hidden_loss(layer_outputs(outputs), taught.hidden, mask, deeper=weights.hidden_map == "min_deeper")
             loss = loss + weights.hidden_weight * hidden
             parts["hidden_loss"] = hidden.detach()
         return loss, parts
 
-    def _teach(self, batch: dict[str, Tensor], wants_hidden: bool) -> Any:
+    def _teach(self, batch: dict[str, Tensor]) -> Taught:
+        return self._ask(batch) if self._cache is None else self._cache.taught(batch)
+
+    def _ask(self, batch: Mapping[str, Tensor]) -> Taught:
+        """Return the teacher's answers from its forward pass; it moves to where the batch is."""
+        wants_hidden = self._weights.hidden_weight > 0
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         device = next(iter(inputs.values())).device
         if self._teacher.device != device:
             self._teacher.to(device)
         with torch.no_grad():
-            return self._teacher(**inputs, output_hidden_states=wants_hidden)
+            outputs = self._teacher(**inputs, output_hidden_states=wants_hidden)
+        return Taught(self._task.logits(outputs), layer_outputs(outputs) if wants_hidden else ())
 
-    def _logits_loss(self, outputs: Any, taught: Any) -> Tensor:
-        pairs = list(zip(self._task.logits(outputs), self._task.logits(taught), strict=True))
+    def _logits_loss(self, outputs: Any, taught: Taught) -> Tensor:
+        pairs = list(zip(self._task.logits(outputs), taught.logits, strict=True))
         if self._task.is_regression():
             losses = [F.mse_loss(mine.float(), theirs.float()) for mine, theirs in pairs]
         else:

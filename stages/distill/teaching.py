@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RecipeError
+from pipeline.teaching.cache import TeacherCache
 from pipeline.training.loop import Objective
 from stages.distill.objective import Distillation, check_teacher
 
@@ -24,4 +27,19 @@ def distillation(context: StageContext, student: PreTrainedModel, weights: Disti
         check_teacher(student, teacher, weights)
     except ValueError as error:
         raise RecipeError(f"stages.{context.name}.{error}") from None
-    return Distillation(teacher, weights, context.task)
+    return Distillation(teacher, weights, context.task, _cache_maker(context, weights))
+
+
+def _cache_maker(context: StageContext, weights: DistillWeights) -> Callable[..., TeacherCache] | None:
+    shelf = None if weights.cache_teacher is False else context.teacher_shelf()
+    if shelf is None:
+        return None
+    return partial(
+        TeacherCache,
+        shelf,
+        context.task,
+        setting=weights.cache_teacher,
+        has_hidden=weights.hidden_weight > 0,
+        work_dir=context.work_dir,
+        title=context.name,
+    )

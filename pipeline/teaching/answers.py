@@ -1,0 +1,144 @@
+"""Answers of a teacher as they lie on the disk: per row or per real token, end to end, read into padded tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline.artifacts.commit import MANIFEST
+from pipeline.artifacts.sealed import read_sealed
+
+FORMAT = 1
+PLACES = "places.safetensors"
+HIDDEN = "hidden"
+STORED: dict[torch.dtype, type[np.generic]] = {
+    torch.float32: np.float32,
+    torch.float16: np.float16,
+    torch.bfloat16: np.int16,
+}
+"""What each type is stored as; numpy has no bfloat16, so that its bits go as integers."""
+UNLIKELY = -1e4
+"""The logit of a position that is padding and was not stored: its probability is 0, and its logarithm finite."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What a teacher says to a batch: its logits as the task gives them, and what each of its layers put out.
+
+    A layer's output is ``(rows, tokens, width)``; there are none where they were not asked for.
+    """
+
+    logits: tuple[Tensor, ...]
+    hidden: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """One kind of number in the answers: a record of ``shape`` in ``dtype`` for each row, or for each real token.
+
+    Records of tokens lie row by row, so that a row of hidden states, ``(tokens, layers, width)``, is one read.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    per_token: bool
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in a record."""
+        return math.prod(self.shape)
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of a record."""
+        return self.numbers * self.dtype.itemsize
+
+    @property
+    def file(self) -> str:
+        """The file of its records."""
+        return f"{self.name}.bin"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, the type by its name."""
+        return {**asdict(self), "shape": list(self.shape), "dtype": str(self.dtype).removeprefix("torch.")}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Column:
+        """Return what ``to_json`` wrote down."""
+        dtype = getattr(torch, document["dtype"])
+        return cls(document["name"], tuple(document["shape"]), dtype, document["per_token"])
+
+
+class Answers:
+    """The answers in one folder, for any rows of the split in any order."""
+
+    def __init__(self, folder: Path) -> None:
+        document = read_sealed(folder / MANIFEST)
+        places = load_file(folder / PLACES)
+        self.folder = folder
+        self.columns = [Column.from_json(column) for column in document["columns"]]
+        self._order = places["order"].numpy()
+        self._starts = places["starts"].numpy()
+        self._ends = self._starts + places["counts"].numpy()
+        self._records = {column.name: self._map(column) for column in self.columns}
+
+    @classmethod
+    def are_at(cls, folder: Path) -> bool:
+        """Say whether ``folder`` holds answers, and whole: the manifest was written last, and tells the sizes."""
+        document = read_sealed(folder / MANIFEST)
+        sizes = document.get("sizes", {})
+        return document.get("format") == FORMAT and all(_size(folder / name) == size for name, size in sizes.items())
+
+    def read(self, rows: Sequence[int], mask: Tensor | None, device: torch.device) -> Taught:
+        """Return the answers to ``rows`` on ``device``, padded as ``mask``, ``(rows, tokens)``, says.
+
+        Without a mask all tokens are real, and all rows have as many. Hidden states are 0 where there is padding.
+        """
+        index = np.asarray(rows, dtype=np.int64)
+        logits: list[Tensor] = []
+        hidden: tuple[Tensor, ...] = ()
+        for column in self.columns:
+            records = self._take(column, index).to(device, non_blocking=True)
+            if column.name == HIDDEN:
+                hidden = _padded(records, len(index), mask, 0.0).unbind(2)
+            elif column.per_token:
+                logits.append(_padded(records, len(index), mask, 0.0 if column.shape else UNLIKELY))
+            else:
+                logits.append(records)
+        return Taught(tuple(logits), hidden)
+
+    def _take(self, column: Column, index: np.ndarray) -> Tensor:
+        """Return the records of the rows at ``index``, ``(records, *shape)``, in memory of their own."""
+        records = self._records[column.name]
+        if column.per_token:
+            spans = zip(self._starts[index].tolist(), self._ends[index].tolist(), strict=True)
+            taken = np.concatenate([records[start:end] for start, end in spans])
+        else:
+            taken = records[self._order[index]]
+        return torch.from_numpy(taken).view(column.dtype).view(-1, *column.shape)
+
+    def _map(self, column: Column) -> np.ndarray:
+        mapped = np.memmap(self.folder / column.file, dtype=STORED[column.dtype], mode="r")
+        return np.asarray(mapped).reshape(-1, column.numbers)
+
+
+def _padded(records: Tensor, num_rows: int, mask: Tensor | None, padding: float) -> Tensor:
+    """Return records of tokens as ``(rows, tokens, *shape)``."""
+    if mask is None:
+        return records.unflatten(0, (num_rows, -1))
+    padded = records.new_full((*mask.shape, *records.shape[1:]), padding)
+    padded[mask] = records
+    return padded
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1

@@ -1,0 +1,44 @@
+import pytest
+
+from pipeline.teaching import choice
+from pipeline.teaching.choice import choose, free_bytes, memory_bytes
+
+FACTS = {
+    "size_bytes": 10**9,
+    "passes": 6.0,
+    "has_hidden": True,
+    "on_cpu": True,
+    "memory_bytes": 4 * 10**9,
+    "free_bytes": 10**10,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_cached", "why"),
+    [
+        ({}, True, "1.00 GB of answers serve 6 passes over the rows"),
+        ({"passes": 1.0}, False, "the teacher is asked for 1 passes over the rows, and writing takes one"),
+        ({"passes": 1.01}, True, "serve 1.01 passes"),
+        ({"memory_bytes": 4 * 10**9 - 1}, False, "its answers take 1.00 GB, more than 25% of 4.00 GB of memory"),
+        ({"free_bytes": 10**10 - 1}, False, "its answers take 1.00 GB, more than 10% of 10.00 GB of free disk"),
+        ({"on_cpu": False}, False, "off the CPU a forward pass is quicker"),
+        ({"on_cpu": False, "has_hidden": False, "size_bytes": 10**6}, True, "1.00 MB"),
+    ],
+)
+def test_answers_are_written_where_they_are_read_more_than_once_and_fit(changes, is_cached, why):
+    chosen = choose(**{**FACTS, **changes})
+    assert chosen.is_cached == is_cached
+    assert why in chosen.why
+
+
+def test_memory_is_that_of_the_control_group_where_it_is_limited(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "CGROUP_LIMIT", tmp_path / "memory.max")
+    whole = memory_bytes()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory_bytes() == whole > 10**8
+    (tmp_path / "memory.max").write_text("50000000\n")
+    assert memory_bytes() == 50_000_000
+
+
+def test_free_space_is_told_of_a_folder_that_is_not_there_yet(tmp_path):
+    assert free_bytes(tmp_path / "not" / "yet") > 0
