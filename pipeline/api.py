@@ -14,12 +14,14 @@ from pipeline.runner import Plan, RunStatus, build_plan, describe_run, describe_
 from stages import STAGES
 
 if TYPE_CHECKING:
+    from pipeline.convert import Conversion
     from pipeline.forecast.forecasting import StageForecast
     from pipeline.sweeps.frontier import Frontier
     from pipeline.sweeps.running import Sweep
 
 __all__ = [
     "STAGES",
+    "convert_config",
     "evaluate",
     "execute",
     "forecast",
@@ -171,6 +173,30 @@ def frontier(
     from pipeline.sweeps.measuring import measure_frontier
 
     return measure_frontier(Path(folder), stages, batch_size=batch_size, rounds=rounds)
+
+
+def convert_config(
+    path: Path | str,
+    *,
+    output: Path | str | None = None,
+    like: RecipeLike | None = None,
+    steps_per_epoch: int | None = None,
+    stages: Mapping[str, Any] = STAGES,
+) -> Conversion:
+    """Return the recipe that an older tool's pruning file amounts to, and write it to ``output``, a new file.
+
+    Model, task and training are those of the recipe ``like``; without one they are left to be filled in. Raises
+    ``RecipeError`` that names every key without a counterpart.
+    """
+    from pipeline.convert import convert
+
+    if output is not None and Path(output).exists():
+        raise RecipeError(f"{output}: exists already; must be a new file")
+    given = None if like is None else read(like, stages=stages).document()
+    converted = convert(Path(path), stages=stages, like=given, steps_per_epoch=steps_per_epoch)
+    if output is not None:
+        Path(output).write_text(converted.text, "utf-8")
+    return converted
 
 
 def register_models() -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Optional
 import typer
 
 from pipeline import interruption
+from pipeline.cli_convert import convert_config
 from pipeline.cli_options import Debug, From, Overrides, RecipeArgument, RunsDir, Session, Until
 from pipeline.cli_report import report
 from pipeline.cli_sweeps import frontier, sweep
@@ -123,6 +124,7 @@ def evaluate(
 app.command()(sweep)
 app.command()(frontier)
 app.command()(report)
+app.command("convert-config")(convert_config)
 
 
 @app.command()
