@@ -134,7 +134,7 @@ class Answers:
 def _padded(records: Tensor, num_rows: int, mask: Tensor | None, padding: float) -> Tensor:
     """Return records of tokens as ``(rows, tokens, *shape)``."""
     if mask is None:
-        return records.unflatten(0, (num_rows, -1))
+        return records.view(num_rows, -1, *records.shape[1:])
     padded = records.new_full((*mask.shape, *records.shape[1:]), padding)
     padded[mask] = records
     return padded

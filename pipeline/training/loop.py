@@ -133,8 +133,9 @@ class Loop:
         self._clock = time.perf_counter()
         if not self.position.mixed_precision:
             self._choose_precision()
-        if isinstance(self.job.objective, PreparedObjective):
-            self.job.objective.prepare(self.position.mixed_precision, self.position.step, self.processes)
+        objective: object = self.job.objective
+        if isinstance(objective, PreparedObjective):
+            objective.prepare(self.position.mixed_precision, self.position.step, self.processes)
 
     def _choose_precision(self) -> None:
         """Take the precision of the recipe; for "auto" the faster one on a batch of middling length.
