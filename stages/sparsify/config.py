@@ -154,6 +154,34 @@ class SparsifyConfig(StageConfig):
     distill: DistillWeights | None = Field(None, description="learn from the teacher while pruning; null: do not")
     groups: tuple[GroupConfig, ...] = Field((), description="domains of their own, whose settings win over the above")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tells_schedules_apart(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and isinstance(values.get("schedule"), str):
+            raise ValueError(
+                "schedule: must be that of the sparsity here, a mapping such as {kind: polynomial, end: 0.7}, got "
+                f"{values['schedule']!r}; the learning rate's is lr_schedule"
+            )
+        return values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        from stages.sparsify.settings import check_settings, resolve_domains
+
+        for settings in resolve_domains(self):
+            check_settings(settings)
+        return self
+
+    def ignored(self) -> tuple[str, ...]:
+        """Return the settings changed from their defaults that the others leave without effect."""
+        unused: tuple[str, ...] = ()
+        if self.pattern_lock:
+            unused += ("sparsity", "initial_sparsity", "criterion", "reduce", "scope", "max_sparsity_per_layer")
+        if self.distill is None:
+            unused += ("teacher",)
+        fields = type(self).model_fields
+        return tuple(name for name in unused if getattr(self, name) != fields[name].default)
+
     def training(self) -> TrainingConfig:
         """Return how to train, as the loop reads it: there ``schedule`` is that of the learning rate."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in TrainingConfig.model_fields}

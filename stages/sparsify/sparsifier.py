@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
+from stages.sparsify.allocation import even_counts, ranked_counts
 from stages.sparsify.config import SparsifyConfig
+from stages.sparsify.course import Course, resolve_course
+from stages.sparsify.domains import Domain, build_domains, described
+from stages.sparsify.masked_weight import MaskedWeight
+from stages.sparsify.settings import resolve_domains
+from stages.state import check_names, copy_into
+
+logger = logging.getLogger(__name__)
+
+SCHEDULED = {"begin": "begin", "end": "end", "start_step": "begin", "end_step": "end", "every": "every"}
+SCHEDULED |= {"kind": "kind", "power": "power"}
+CHANGEABLE = ("sparsity", "initial_sparsity", "max_sparsity_per_layer", "min_sparsity_per_layer", "group_lasso")
 
 
 class Sparsifier:
@@ -23,6 +38,11 @@ class Sparsifier:
             pruner.after_optimizer_step(step, lr)
             optimizer.zero_grad()
         pruner.finish()
+
+    At each update every block is judged anew, masked ones too. No raw weight is kept behind a mask: a block that comes
+    back starts at zero. By magnitude and by snip a masked block scores zero, so it comes back only where others are
+    zero as well, or a share falls; snip_momentum remembers what a block was worth, so one that went by a bad stretch
+    may come back while that memory (0.9 a step) outweighs the others'. Nothing changes after the schedule's end.
     """
 
     def __init__(
@@ -30,40 +50,165 @@ class Sparsifier:
     ) -> None:
         """Find the weights to touch; ``num_steps`` may be left out where the schedule counts steps.
 
-        Raises ``ValueError`` for settings that do not fit the model.
+        Raises ``ValueError`` for settings that do not fit the model. Layers that the pattern does not divide stay
+        dense, and one warning names them all.
         """
         self.model = model
-        self.config = config if isinstance(config, SparsifyConfig) else SparsifyConfig(**config)
+        self.config = config if isinstance(config, SparsifyConfig) else _config(dict(config))
         self.num_steps = num_steps
+        self.domains = build_domains(model, self.config)
+        self._weights = [_masked(domain) for domain in self.domains]
+        self._courses = self._resolve(self.domains)
+        dense = [described(weight) for domain in self.domains for weight in domain.dense]
+        if dense:
+            patterns = " and ".join(sorted({domain.settings.pattern for domain in self.domains if domain.dense}))
+            logger.warning("%s does not divide these layers, which stay dense: %s", patterns, ", ".join(dense))
 
+    @torch.no_grad()
     def before_optimizer_step(self, step: int) -> None:
         """Read the gradients of ``step``, and zero those of weights that are masked."""
+        for domain, course, weights in self._parts():
+            criterion = domain.settings.criterion
+            observes = criterion == "snip_momentum" and step < course.last
+            observes |= criterion == "snip" and course.is_due(step + 1)
+            for weight in weights:
+                weight.follow_device()
+                if observes and not domain.settings.pattern_lock:
+                    weight.observe()
+                weight.mask_gradient()
 
+    @torch.no_grad()
     def after_optimizer_step(self, step: int, lr: float) -> None:
         """Mask, take group lasso's proximal step, and choose anew if an update is due after ``step``."""
+        for domain, course, weights in self._parts():
+            amount = lr * domain.settings.group_lasso
+            for weight in weights:
+                weight.follow_device()
+                weight.write()
+                if amount > 0 and step < course.last:
+                    weight.shrink(amount)
+            if course.is_due(step + 1) and not domain.settings.pattern_lock:
+                _choose(domain, weights, course.share(step + 1))
 
+    @torch.no_grad()
     def finish(self) -> None:
         """Write the masks for good; there are no units to tell of."""
+        for weight in self._all():
+            weight.follow_device()
+            weight.write_zeros()
 
     def update(self, **settings: Any) -> None:
-        """Change settings that the layers do not depend on.
+        """Change settings that the layers do not depend on, for the stage and all its groups.
 
         ``begin`` and ``end`` (also ``start_step`` and ``end_step``), ``every``, ``kind``, ``power``, ``sparsity``,
         ``initial_sparsity``, ``max_sparsity_per_layer``, ``min_sparsity_per_layer``, ``group_lasso``, ``num_steps``.
-        Raises ``ValueError`` for any other name.
+        Raises ``ValueError`` for any other name, and for a value that does not fit; then nothing changes.
         """
+        allowed = (*SCHEDULED, *CHANGEABLE, "num_steps")
+        if unknown := sorted(settings.keys() - set(allowed)):
+            raise ValueError(f"{unknown[0]}: cannot be changed in a pruner; what can is {', '.join(allowed)}")
+        document = self.config.model_dump()
+        num_steps = settings.pop("num_steps", self.num_steps)
+        for name, value in settings.items():
+            for part in (document, *document["groups"]):
+                target = part["schedule"] if name in SCHEDULED else part
+                if target is not None:
+                    target[SCHEDULED.get(name, name)] = value if part is document else None
+        config, before = _config(document), (self.config, self.num_steps)
+        resolved = {domain.label: domain for domain in resolve_domains(config)}
+        domains = [Domain(resolved[d.settings.label], d.layers, d.dense) for d in self.domains]
+        self.config, self.num_steps = config, num_steps
+        try:
+            self._courses = self._resolve(domains)
+        except ValueError:
+            self.config, self.num_steps = before
+            raise
+        self.domains = domains
 
     def masks(self) -> dict[str, Tensor]:
         """Return by parameter name which weights are kept, bool, each in the shape of its parameter."""
-        return {}
+        return {weight.blocks.weight.parameter_name: weight.keep_mask() for weight in self._all()}
+
+    def layers(self) -> Iterator[tuple[Domain, MaskedWeight]]:
+        """Yield every weight touched, with the domain it belongs to."""
+        for domain, _, weights in self._parts():
+            yield from ((domain, weight) for weight in weights)
 
     def logs(self) -> dict[str, float]:
-        """Return ``weights_removed``, the share of touched weights masked, and ``target``, the schedule's share."""
-        return {}
+        """Return ``weights_removed``, the share of the weights touched that is masked."""
+        touched = sum(domain.num_weights for domain in self.domains)
+        return {"weights_removed": sum(weight.num_removed for weight in self._all()) / touched} if touched else {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return masks and, of snip_momentum, scores."""
-        return {}
+        """Return which blocks are ``kept`` and, of snip_momentum, their ``scores``, by parameter name."""
+        return {name: tensor.clone() for name, tensor in self._tensors().items()}
 
+    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what ``state_dict`` returned, and mask the weights by it; ``ValueError`` when it does not fit."""
+        own = self._tensors()
+        check_names(state, own.keys())
+        for name, tensor in own.items():
+            copy_into(tensor, name, state[name])
+        for weight in self._all():
+            weight.follow_device()
+            weight.recount()
+            weight.write()
+
+    def _resolve(self, domains: list[Domain]) -> list[Course]:
+        """Return the courses of ``domains``; raises ``ValueError`` where a target cannot be reached."""
+        courses = []
+        for domain in domains:
+            settings = domain.settings
+            try:
+                course = resolve_course(settings.schedule, settings.initial_sparsity, settings.sparsity, self.num_steps)
+            except ValueError as error:
+                raise ValueError(f"{settings.label}{error}") from None
+            if not settings.pattern_lock:
+                domain.limits(settings.sparsity)
+            courses.append(course)
+        return courses
+
+    def _parts(self) -> Iterator[tuple[Domain, Course, list[MaskedWeight]]]:
+        yield from zip(self.domains, self._courses, self._weights, strict=True)
+
+    def _all(self) -> Iterator[MaskedWeight]:
+        for weights in self._weights:
+            yield from weights
+
+    def _tensors(self) -> dict[str, Tensor]:
+        named = {weight.blocks.weight.parameter_name: weight for weight in self._all()}
+        kept = {f"kept.{name}": weight.kept for name, weight in named.items()}
+        scores = {f"scores.{name}": weight.scores for name, weight in named.items() if weight.has_memory}
+        return {**kept, **{name: tensor for name, tensor in scores.items() if tensor is not None}}
+
+
+def _masked(domain: Domain) -> list[MaskedWeight]:
+    settings = domain.settings
+    return [MaskedWeight(blocks, settings.criterion, is_locked=settings.pattern_lock) for blocks in domain.layers]
+
+
+def _choose(domain: Domain, weights: list[MaskedWeight], share: float) -> None:
+    """Mask the blocks that go at ``share`` and no others, and write the masks."""
+    limits, target = domain.limits(share)
+    rankings = [weight.ranking(domain.settings.reduce) for weight in weights]
+    if domain.settings.scope == "local":
+        counts = even_counts(limits, target)
+    else:
+        counts = ranked_counts(rankings, limits, target)
+    for weight, count, ranking in zip(weights, counts, rankings, strict=True):
+        weight.remove(count, ranking)
+        weight.forget()
+        weight.write()
+
+
+def _config(settings: dict[str, Any]) -> SparsifyConfig:
+    """Return the config; raises ``ValueError`` with one line for the first setting that is wrong."""
+    try:
+        return SparsifyConfig(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if ", got " in message else f", got {first['input']!r}"
+        raise ValueError(f"{path}: {message}{got}" if path else message) from None
