@@ -23,6 +23,7 @@ class MaskedWeight:
     def __init__(self, blocks: Blocks, criterion: Criterion, *, is_locked: bool) -> None:
         self.blocks = blocks
         self._criterion = criterion
+        self._is_locked = is_locked
         self.grain = single_weights(blocks.weight) if blocks.is_partial or is_locked else blocks
         self._parameter = blocks.weight.parameter
         device = self._parameter.device
@@ -99,6 +100,16 @@ class MaskedWeight:
         norm = self.blocks.summed(weight.float().square()).sqrt_()
         factor = torch.where(norm > amount, 1.0 - amount / norm, 0.0)
         self.blocks.view(weight).mul_(self.blocks.spread(factor).to(weight.dtype))
+
+    @property
+    def num_blocks_removed(self) -> int:
+        """How many of the blocks are masked."""
+        return self.num_removed // (self.grain.size if self._is_locked else self.blocks.loss)
+
+    @property
+    def num_blocks(self) -> int:
+        """How many blocks there are; where zeros are locked each weight is one."""
+        return self.grain.count if self._is_locked else self.blocks.count
 
     def recount(self) -> None:
         """Count the masked weights anew; waits for the device."""

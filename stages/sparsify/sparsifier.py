@@ -129,6 +129,10 @@ class Sparsifier:
         """Return by parameter name which weights are kept, bool, each in the shape of its parameter."""
         return {weight.blocks.weight.parameter_name: weight.keep_mask() for weight in self._all()}
 
+    def kept(self) -> dict[str, Tensor]:
+        """Return by parameter name which blocks are kept, bool, an entry per block (per weight with N of M)."""
+        return {weight.blocks.weight.parameter_name: weight.kept for weight in self._all()}
+
     def layers(self) -> Iterator[tuple[Domain, MaskedWeight]]:
         """Yield every weight touched, with the domain it belongs to."""
         for domain, _, weights in self._parts():
@@ -177,9 +181,9 @@ class Sparsifier:
             yield from weights
 
     def _tensors(self) -> dict[str, Tensor]:
-        named = {weight.blocks.weight.parameter_name: weight for weight in self._all()}
-        kept = {f"kept.{name}": weight.kept for name, weight in named.items()}
-        scores = {f"scores.{name}": weight.scores for name, weight in named.items() if weight.has_memory}
+        kept = {f"kept.{name}": kept for name, kept in self.kept().items()}
+        remembering = [weight for weight in self._all() if weight.has_memory]
+        scores = {f"scores.{weight.blocks.weight.parameter_name}": weight.scores for weight in remembering}
         return {**kept, **{name: tensor for name, tensor in scores.items() if tensor is not None}}
 
 
