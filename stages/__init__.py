@@ -5,5 +5,6 @@ STAGES = {
     "prune_heads": "stages.prune_heads:PruneHeads",
     "distill": "stages.distill:Distill",
     "prune_ffn": "stages.prune_ffn:PruneFfn",
+    "sparsify": "stages.sparsify:Sparsify",
 }
 """What a recipe's ``uses:`` may name; readable without importing torch."""

@@ -80,5 +80,6 @@ FORECASTS: Mapping[str, UnitsLeft] = {
     "prune_heads": heads_left,
     "distill": all_left,
     "prune_ffn": channels_left,
+    "sparsify": all_left,
 }
 """By what a recipe ``uses``; of a stage that is not here nothing is known beforehand."""

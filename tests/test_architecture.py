@@ -106,7 +106,7 @@ def test_imports_are_absolute_outside_the_code_that_travels_with_checkpoints():
 
 def test_stages_can_be_listed_and_loaded_without_what_is_heavy_at_their_top():
     """Only the files that ``load_stage`` reads: the package, its config, its stage."""
-    for stage in ("finetune", "prune_heads", "distill", "prune_ffn"):
+    for stage in ("finetune", "prune_heads", "distill", "prune_ffn", "sparsify"):
         for name in ("__init__", "config", "stage"):
             tree = ast.parse((ROOT / "stages" / stage / f"{name}.py").read_text("utf-8"))
             top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]

@@ -78,9 +78,11 @@ def _draft(
         return StageDraft(index, name), mistakes
     written, inherited = _inherit(Located(fields, located.origin), training, stage.Config)
     config, wrong = check(stage.Config, written.plain(), written, (), label=("stages", name))
+    given_as = {own: name for name, own in stage.Config.inherits_as.items()}
     for below, mistake in wrong.items():
-        home: Path_ = ("training",) if below and below[0] in inherited else path
-        mistakes[(*home, *below)] = mistake
+        is_inherited = bool(below) and below[0] in inherited
+        place = ("training", given_as.get(str(below[0]), below[0]), *below[1:]) if is_inherited else (*path, *below)
+        mistakes[place] = mistake
     length = (*path, "epochs")
     if all(_is_given(written, key) for key in LENGTH):
         message = "must give epochs or steps, got both; remove one of them"
@@ -118,7 +120,8 @@ def _name(located: Located, path: Path_, uses: str) -> tuple[str, dict[Path_, Mi
 def _inherit(own: Located, training: Located, config: type[StageConfig]) -> tuple[Located, frozenset[str]]:
     """Return a stage's fields over those of ``training``, and the names of the inherited; settles epochs or steps."""
     given = training.value if isinstance(training.value, dict) else {}
-    fields = {key: item for key, item in given.items() if key in TrainingConfig.model_fields and key not in own.value}
+    given = {config.inherits_as.get(key, key): given[key] for key in given if key in TrainingConfig.model_fields}
+    fields = {key: item for key, item in given.items() if key not in own.value}
     if any(_is_given(own, key) for key in LENGTH):
         fields = {key: item for key, item in fields.items() if key not in LENGTH}
     inherited = frozenset(fields)

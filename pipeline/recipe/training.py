@@ -1,7 +1,8 @@
 """Settings of a training loop, inherited by every stage and overridden where it says otherwise."""
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -73,6 +74,9 @@ class TrainingConfig(Frozen):
 
 class StageConfig(TrainingConfig):
     """What every stage's own ``Config`` extends."""
+
+    inherits_as: ClassVar[Mapping[str, str]] = {}
+    """Fields of ``training`` that this stage has under another name, since it says something else by theirs."""
 
     teacher: Text | None = Field(
         None, description="an earlier stage, 'source', a model folder or hub id; default: the last finetune before it"
