@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
+from pipeline.recipe.training import Pattern as Expression
 from pipeline.recipe.training import StageConfig, TrainingConfig
 from pipeline.recipe.values import (
     Flag,
@@ -40,16 +40,7 @@ def _checked_pattern(value: str) -> str:
     return value
 
 
-def _checked_expression(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"must be a regular expression, got {value!r} ({error})") from None
-    return value
-
-
 Pattern = Annotated[Text, AfterValidator(_checked_pattern)]
-Expression = Annotated[Text, AfterValidator(_checked_expression)]
 WholeShare = Annotated[Number, Field(ge=0, le=1)]
 
 
@@ -168,7 +159,7 @@ class SparsifyConfig(StageConfig):
     def _fits_together(self) -> Self:
         from stages.sparsify.settings import check_settings, resolve_domains
 
-        for settings in resolve_domains(self):
+        for settings in reversed(resolve_domains(self)):
             check_settings(settings)
         return self
 

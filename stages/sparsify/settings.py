@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.schedules import check_span
 from stages.sparsify.config import Criterion, GroupConfig, LayerChoice, Reduce, Scope, SparsifyConfig, SparsitySchedule
 from stages.sparsify.pattern import parse_pattern
 
@@ -58,13 +59,16 @@ def _of_group(config: SparsifyConfig, index: int, group: GroupConfig) -> DomainS
         include=group.include,
         exclude=layers.exclude if group.exclude is None else group.exclude,
     )
-    schedule = SparsitySchedule(**{**config.schedule.model_dump(), **changes})
+    schedule = config.schedule.model_copy(update=changes)
     return DomainSettings(label=f"groups[{index}].", choice=choice, schedule=schedule, **settings)
 
 
 def check_settings(settings: DomainSettings) -> None:
-    """Raise ``ValueError`` for shares that contradict each other, or that the pattern cannot remove."""
+    """Raise ``ValueError`` for a span or shares that contradict each other, or that the pattern cannot remove."""
     label, sparsity, cap = settings.label, settings.sparsity, settings.max_sparsity_per_layer
+    if settings.schedule.kind != "one_shot":
+        names = (f"{label}schedule.begin", f"{label}schedule.end")
+        check_span(settings.schedule.begin, settings.schedule.end, names=names)
     if settings.pattern_lock:
         return
     largest = parse_pattern(settings.pattern).largest_share
