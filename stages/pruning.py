@@ -10,11 +10,11 @@ from torch import Tensor
 
 from pipeline.errors import CompressionError, RecipeError
 from pipeline.stage import StageContext, StageResult
-from pipeline.surgery.equality import condense_checked
+from pipeline.surgery.equality import CHECKED_ROWS, condense_checked
 from pipeline.surgery.groups import Kind, PruningGroup, dissect
 from pipeline.training.evaluation import evaluate
 from pipeline.training.loop import num_steps, task_objective, train
-from pipeline.training.pruner import Pruner
+from pipeline.training.pruner import CutsWhileTraining, Pruner
 from stages.distill.teaching import distillation
 from stages.schedules import Span, resolve_span
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
-
-CHECKED_ROWS = 16
-"""Rows of the training split on which the condensed model is compared with the masked one."""
 
 
 class UnitsPruner(Pruner, Protocol):
@@ -77,6 +74,7 @@ def cut(
 ) -> StageResult:
     """Take the pruner's decision, condense the model, and check it on real rows against the masked one.
 
+    The plan counts in the model that the stage began with, also where units were cut out of it while it was trained.
     Before the cut the model is as it was trained, with all its masks, those of single blocks in heads that stay, too.
     Raises ``CompressionError`` when the condensed model computes something else than the model with units masked.
     """
@@ -84,7 +82,8 @@ def cut(
     plan = pruner.finish()
     assert plan is not None, "a pruner of units says which units stay"
     rows = range(min(CHECKED_ROWS, len(context.task.train)))
-    condensed = condense_checked(model, plan, context.task.train.batch(rows))
+    left_to_cut = plan.after(pruner.in_place()) if isinstance(pruner, CutsWhileTraining) else plan
+    condensed = condense_checked(model, left_to_cut, context.task.train.batch(rows))
     after = evaluate(condensed, context.task)
     kept, total = (sum(numbers) for numbers in zip(*((len(g.units), g.of) for g in plan.values()), strict=True))
     logger.info("%s: %d of %d units stay", context.name, kept, total)

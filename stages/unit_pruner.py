@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from pipeline.surgery.groups import PruningGroup
+from pipeline.surgery.groups import PruningGroup, narrowed
 from pipeline.surgery.keep_plan import KeepPlan, Kept
 from stages.history import History
 from stages.schedules import Rounds
@@ -37,16 +37,27 @@ class Scorer(Protocol):
     def reset(self) -> None:
         """Begin a new interval."""
 
+    def narrow(self, groups: Sequence[PruningGroup], kept: Mapping[str, Tensor]) -> None:
+        """Count in ``groups`` from now on, which hold the units that ``kept``, ``(num_units,)`` bool, leaves of each.
+
+        Asked only of a scorer whose pruner cuts while training. The weights keep their identity, not their width.
+        """
+
     def tensors(self) -> Mapping[str, Tensor]:
         """Return what a resume needs, by name: the tensors themselves, to be copied into."""
+
+
+WIDTH_MULTIPLE = 8
+"""Units that are gone wait, masked, for a later cut where they fill a layer up to a width that processors like."""
 
 
 class UnitPruner:
     """A ``Pruner`` of heads or channels: at each round the units of least importance go, on the cubic schedule.
 
     A masked unit's columns of the consumer are zero, and so are their gradients: nothing it computes is read. As it
-    never comes back, no raw weight is kept behind the mask. ``repair`` is told at each round what stays of the
-    groups, while the units that go in it still have their weights.
+    never comes back, no raw weight is kept behind the mask, and with ``cuts`` it may leave the model at once: see
+    ``take_cut``. ``repair`` is told at each round what stays of the model as it is, while the units that go in it still
+    have their weights.
     """
 
     def __init__(
@@ -58,14 +69,19 @@ class UnitPruner:
         counts: Counts,
         rounds: Rounds,
         repair: Callable[[KeepPlan], None] | None = None,
+        cuts: bool = False,
     ) -> None:
+        self._model = model
         self._repair = repair
+        self._cuts = cuts
         self.groups = tuple(group for group in groups if group.num_units > 0)
-        self._consumers = [consumer_weight(model, group) for group in self.groups]
         self._scorer = scorer
         self._counts = counts
         self._rounds = rounds
         self.alive = {group.name: torch.ones(group.num_units, dtype=torch.bool) for group in self.groups}
+        self._in_place = {name: mask.clone() for name, mask in self.alive.items()}
+        self._groups_in_place = self.groups
+        self._consumers = [consumer_weight(model, group) for group in self.groups]
         self.history = History(rounds.count, sum(group.num_units for group in self.groups))
         self._done = torch.zeros((), dtype=torch.int64)
 
@@ -86,13 +102,30 @@ class UnitPruner:
             self._prune(due)
             self._done.fill_(due)
             if self._repair is not None:
-                self._repair(self.finish())
+                self._repair(self.finish().after(self.in_place()))
             self._mask()
 
     def finish(self) -> KeepPlan:
         """Return the units that live; their weights are in place already."""
-        alive = {group.name: self.alive[group.name].nonzero().flatten().tolist() for group in self.groups}
-        return KeepPlan({group.name: Kept(group.num_units, tuple(alive[group.name])) for group in self.groups})
+        return _plan(self.alive)
+
+    def take_cut(self) -> KeepPlan | None:
+        """Return which units of the model as it is stay in it, None where all do, and count in those from now on.
+
+        The gone leave, but for as many as bring a layer to a multiple of ``WIDTH_MULTIPLE``. The caller cuts at once.
+        """
+        if not self._cuts:
+            return None
+        staying = {name: _staying(self.alive[name], mask) for name, mask in self._in_place.items()}
+        if all(torch.equal(staying[name], mask) for name, mask in self._in_place.items()):
+            return None
+        before = self.in_place()
+        self._count_in(staying)
+        return self.in_place().after(before)
+
+    def in_place(self) -> KeepPlan:
+        """Return which units the model still has, of those the pruner was built for; some may be masked."""
+        return _plan(self._in_place)
 
     def logs(self) -> dict[str, float]:
         """Return the share of units gone and the rounds done."""
@@ -100,14 +133,21 @@ class UnitPruner:
         return {"units_removed": 1.0 - float(alive.mean()), "rounds": float(self._done)}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return masks, rounds done, history, and what the scorer has gathered."""
+        """Return masks, units in place, rounds done, history, and what the scorer has gathered."""
         return {name: tensor.clone() for name, tensor in self._tensors().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what ``state_dict`` returned; raises ``ValueError`` when it is another model's or another stage's."""
-        own = self._tensors()
-        check_names(state, own.keys())
-        for name, tensor in own.items():
+        """Restore what ``state_dict`` returned; raises ``ValueError`` when it is another model's or another stage's.
+
+        To a pruner as it was built; the model is to be cut to the units of ``in_place`` by the caller.
+        """
+        check_names(state, self._tensors().keys())
+        if self._cuts:
+            in_place = {name: torch.zeros_like(mask) for name, mask in self._in_place.items()}
+            for name, mask in in_place.items():
+                copy_into(mask, f"in_place.{name}", state[f"in_place.{name}"])
+            self._count_in(in_place)
+        for name, tensor in self._tensors().items():
             copy_into(tensor, name, state[name])
 
     def tensors(self) -> dict[str, Tensor]:
@@ -118,7 +158,7 @@ class UnitPruner:
         return {"importances.rounds": events, **named}
 
     def _prune(self, due: int) -> None:
-        found = {name: values.to("cpu", torch.float32) for name, values in self._scorer.importances().items()}
+        found = {name: self._of_all(name, values) for name, values in self._scorer.importances().items()}
         self.history.record(due, torch.cat([found[group.name] for group in self.groups]))
         found = {name: values.masked_fill(~self.alive[name], -torch.inf) for name, values in found.items()}
         counts = self._counts(found, self._rounds.progress(due))
@@ -126,17 +166,47 @@ class UnitPruner:
             self.alive[name][lowest_first(values)[: counts[name]]] = False
         self._scorer.reset()
 
+    def _of_all(self, name: str, values: Tensor) -> Tensor:
+        """Return the importances of all units, those no longer in the model having none."""
+        spread = torch.zeros(len(self._in_place[name]))
+        spread[self._in_place[name]] = values.to("cpu", torch.float32)
+        return spread
+
+    def _count_in(self, in_place: Mapping[str, Tensor]) -> None:
+        """Expect only the units ``in_place`` in the model from now on."""
+        kept = {name: in_place[name][mask] for name, mask in self._in_place.items()}
+        self._in_place = dict(in_place)
+        self._groups_in_place = tuple(narrowed(group, int(in_place[group.name].sum())) for group in self.groups)
+        self._consumers = [consumer_weight(self._model, group) for group in self._groups_in_place]
+        self._scorer.narrow(self._groups_in_place, kept)
+
     def _mask(self) -> None:
         """Zero the weights of the gone, which momentum and decay move though they have no gradient."""
         for weight, gone in self._masked():
             weight.by_unit(weight.weight()).masked_fill_(gone[:, None, None], 0)
 
     def _masked(self) -> list[tuple[UnitWeight, Tensor]]:
-        """Return the consumers that have lost units, with which, ``(num_units,)`` bool."""
-        pairs = [(weight, ~self.alive[group.name]) for group, weight in zip(self.groups, self._consumers, strict=True)]
+        """Return the consumers that have masked units, with which of those in place, ``(num_units,)`` bool."""
+        gone = [~self.alive[group.name][self._in_place[group.name]] for group in self.groups]
+        pairs = list(zip(self._consumers, gone, strict=True))
         return [(weight, gone.to(weight.parameter.device)) for weight, gone in pairs if gone.any()]
 
     def _tensors(self) -> dict[str, Tensor]:
         masks = {f"alive.{name}": mask for name, mask in self.alive.items()}
         history = {"history": self.history.values, "history.rounds": self.history.events}
+        if self._cuts:
+            masks |= {f"in_place.{name}": mask for name, mask in self._in_place.items()}
         return {"rounds": self._done, **masks, **history, **self._scorer.tensors()}
+
+
+def _plan(masks: Mapping[str, Tensor]) -> KeepPlan:
+    """Return the plan that keeps the units at which ``masks``, ``(num_units,)`` bool, are true."""
+    return KeepPlan({name: Kept(len(mask), tuple(mask.nonzero().flatten().tolist())) for name, mask in masks.items()})
+
+
+def _staying(alive: Tensor, in_place: Tensor) -> Tensor:
+    """Return which of the units ``in_place`` stay: those alive, and so many others that the width is a multiple."""
+    staying = alive.clone()
+    gone = (in_place & ~alive).nonzero().flatten()
+    staying[gone[: -int(alive.sum()) % WIDTH_MULTIPLE]] = True
+    return staying

@@ -15,11 +15,8 @@ class WeightNorm:
     """A ``Scorer`` by the L1 norm of all that makes a unit: its producers' rows and its consumer's columns."""
 
     def __init__(self, model: nn.Module, groups: Sequence[PruningGroup]) -> None:
-        self._weights = {
-            group.name: (*producer_weights(model, group), consumer_weight(model, group))
-            for group in groups
-            if group.num_units > 0
-        }
+        self._model = model
+        self.narrow([group for group in groups if group.num_units > 0], {})
 
     def observe(self) -> None:
         """Do nothing: the weights tell it all when asked."""
@@ -33,6 +30,12 @@ class WeightNorm:
 
     def reset(self) -> None:
         """Do nothing."""
+
+    def narrow(self, groups: Sequence[PruningGroup], kept: Mapping[str, Tensor]) -> None:
+        """Count in ``groups`` from now on."""
+        self._weights = {
+            group.name: (*producer_weights(self._model, group), consumer_weight(self._model, group)) for group in groups
+        }
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Return nothing: the model's own weights are the state."""

@@ -33,7 +33,7 @@ def condense(model: nn.Module, plan: KeepPlan) -> Any:
     config = _condensed_config(model, family, {name: len(kept.units) for name, kept in complete.items()})
     with torch.device("meta"):
         condensed = condensed_class(config)
-    _fill(condensed, model, _cuts(model, groups, complete))
+    _fill(condensed, model, cuts_of(model, groups, complete))
     _adopt_modes(condensed, model)
     return condensed
 
@@ -48,21 +48,21 @@ def _condensed_config(model: Any, family: Family, units: dict[str, int]) -> Any:
     return config
 
 
-def _cuts(model: nn.Module, groups: tuple[PruningGroup, ...], plan: KeepPlan) -> Cuts:
-    """Return what stays of every parameter that is cut, by its name and axis."""
-    cuts: defaultdict[str, dict[int, Tensor]] = defaultdict(dict)
+def cuts_of(model: nn.Module, groups: tuple[PruningGroup, ...], plan: KeepPlan) -> Cuts:
+    """Return what stays of every parameter that is cut, by its name and axis; a module may lack a bias named here."""
+    found: defaultdict[str, dict[int, Tensor]] = defaultdict(dict)
     for group in groups:
         kept = kept_features(plan[group.name], group)
         if kept.all():
             continue
-        cuts[f"{group.consumer}.weight"][group.consumer_axis] = kept
+        found[f"{group.consumer}.weight"][group.consumer_axis] = kept
         for producer in group.producers:
             name, axis = f"{producer.path}.weight", producer.axis
             whole = torch.ones(model.get_parameter(name).shape[axis], dtype=torch.bool)
-            features = cuts[name].setdefault(axis, whole)
+            features = found[name].setdefault(axis, whole)
             features[producer.offset : producer.offset + len(kept)] = kept
-            cuts[f"{producer.path}.bias"][0] = features
-    return cuts
+            found[f"{producer.path}.bias"][0] = features
+    return found
 
 
 @torch.no_grad()
@@ -73,7 +73,7 @@ def _fill(condensed: nn.Module, model: nn.Module, cuts: Cuts) -> None:
     for name, empty in list(condensed.named_parameters(remove_duplicate=False)):
         source = sources.pop(name)
         if id(source) not in copies:
-            copies[id(source)] = nn.Parameter(_kept(source, name, cuts), requires_grad=source.requires_grad)
+            copies[id(source)] = nn.Parameter(kept_part(source, cuts.get(name, {})), requires_grad=source.requires_grad)
         if copies[id(source)].shape != empty.shape:
             raise AssertionError(f"{name}: cut to {tuple(copies[id(source)].shape)}, built as {tuple(empty.shape)}")
         _set(condensed, name, copies[id(source)])
@@ -83,12 +83,12 @@ def _fill(condensed: nn.Module, model: nn.Module, cuts: Cuts) -> None:
         _set(condensed, name, buffer.detach().clone())
 
 
-def _kept(source: Tensor, name: str, cuts: Cuts) -> Tensor:
-    """Return what stays of one parameter, contiguous and in fresh memory."""
-    if name not in cuts:
+def kept_part(source: Tensor, axes: Mapping[int, Tensor]) -> Tensor:
+    """Return what stays of a tensor along each of ``axes``, contiguous and in fresh memory."""
+    if not axes:
         return source.detach().clone(memory_format=torch.contiguous_format)
     kept = source.detach()
-    for axis, features in cuts[name].items():
+    for axis, features in axes.items():
         kept = kept.index_select(axis, features.nonzero()[:, 0].to(kept.device))
     return kept
 

@@ -15,11 +15,16 @@ from pipeline.surgery.condense import condense
 from pipeline.surgery.keep_plan import KeepPlan
 from pipeline.surgery.masking import mask_units
 
+CHECKED_ROWS = 16
+"""How many rows of the training split a cut is checked on."""
+TOLERANCE = 1e-4
 SMALLEST_SCALE = 1e-2
 """Smaller outputs are compared as if they were this large: rounding in the layers before does not shrink with them."""
 
 
-def condense_checked(model: nn.Module, plan: KeepPlan, batch: Mapping[str, Tensor], *, tolerance: float = 1e-4) -> Any:
+def condense_checked(
+    model: nn.Module, plan: KeepPlan, batch: Mapping[str, Tensor], *, tolerance: float = TOLERANCE
+) -> Any:
     """Return ``condense(model, plan)`` after comparing it on ``batch`` with the model whose units are masked.
 
     Every output and hidden state of the two is compared in float32 and evaluation mode; the model's modes are as
@@ -28,7 +33,15 @@ def condense_checked(model: nn.Module, plan: KeepPlan, batch: Mapping[str, Tenso
     """
     condensed = condense(model, plan)
     expected = evaluation_outputs(mask_units(model, plan), batch)
-    actual = evaluation_outputs(condensed, batch)
+    check_equal(expected, evaluation_outputs(condensed, batch), tolerance=tolerance)
+    return condensed
+
+
+def check_equal(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor], *, tolerance: float = TOLERANCE) -> None:
+    """Raise ``CompressionError`` where an output of a cut model exceeds what the masked one lets it differ by.
+
+    That is ``tolerance`` times the largest value of the output.
+    """
     if expected.keys() != actual.keys():
         raise CompressionError(f"the condensed model returns {sorted(actual)}, the masked one {sorted(expected)}")
     for name, masked in expected.items():
@@ -40,7 +53,6 @@ def condense_checked(model: nn.Module, plan: KeepPlan, batch: Mapping[str, Tenso
                 f"in {name} (values up to {scale:.3g}, allowed is {tolerance * scale:.3g}); nothing was kept of this "
                 "cut, and the model's architecture or the keep plan is at fault"
             )
-    return condensed
 
 
 @torch.no_grad()

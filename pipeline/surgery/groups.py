@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.surgery.architectures import family_of
@@ -81,6 +81,16 @@ def _group(stack: Stack, index: int, path: str, layer: nn.Module, coupling: Coup
         num_units=width // unit_size,
         consumer_axis=coupling.consumer_axis,
     )
+
+
+def narrowed(group: PruningGroup, num_units: int) -> PruningGroup:
+    """Return ``group`` as it is where only ``num_units`` of its units are left."""
+    width = group.num_units * group.unit_size
+    producers = tuple(
+        replace(producer, offset=producer.offset // max(1, width) * num_units * group.unit_size)
+        for producer in group.producers
+    )
+    return replace(group, producers=producers, num_units=num_units)
 
 
 def full_plan(model: nn.Module) -> KeepPlan:

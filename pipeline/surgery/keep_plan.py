@@ -24,6 +24,15 @@ class Kept:
             raise ValueError(f"the later cut counts {later.of} units, but {len(self.units)} were kept before it")
         return Kept(self.of, tuple(self.units[unit] for unit in later.units))
 
+    def after(self, earlier: Kept) -> Kept:
+        """Return the cut that is left to do after ``earlier``, counted in the units kept there: ``then`` undone."""
+        if self.of != earlier.of:
+            raise ValueError(f"the earlier cut counts {earlier.of} units, this one {self.of}")
+        if gone := set(self.units) - set(earlier.units):
+            raise ValueError(f"unit {min(gone)} is to stay, but the earlier cut removed it")
+        places = {unit: place for place, unit in enumerate(earlier.units)}
+        return Kept(len(earlier.units), tuple(places[unit] for unit in self.units))
+
 
 @dataclass(frozen=True)
 class KeepPlan(Mapping[str, Kept]):
@@ -44,6 +53,15 @@ class KeepPlan(Mapping[str, Kept]):
         """Return the one plan that does this cut and then ``later``, so that condensing once gives the same model."""
         composed = {name: kept.then(later[name]) if name in later else kept for name, kept in self.items()}
         return KeepPlan({**composed, **{name: kept for name, kept in later.items() if name not in self}})
+
+    def after(self, earlier: KeepPlan) -> KeepPlan:
+        """Return the plan left to do in a model cut by ``earlier``: ``earlier.then(plan.after(earlier)) == plan``.
+
+        Raises ``ValueError`` where ``earlier`` removed what this plan keeps, or a group that this plan does not name.
+        """
+        if unknown := earlier.keys() - self.keys():
+            raise ValueError(f"{min(unknown)} was cut before, and this plan says nothing of it")
+        return KeepPlan({name: kept.after(earlier[name]) if name in earlier else kept for name, kept in self.items()})
 
     def _repr_html_(self) -> str:
         from pipeline.reporting.notebook import plan_html

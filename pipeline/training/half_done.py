@@ -15,8 +15,11 @@ from pipeline.training.processes import Processes
 from pipeline.training.resume import Checkpoints, damaged, size_bytes
 from pipeline.training.window import Window
 
-RESTORED = ("weights", "optimizer", "pruner", "random", "scale", "best", "position")
-"""Every part of the state that a resume puts back; leave one out, and the final weights are others."""
+RESTORED = ("pruner", "weights", "optimizer", "random", "scale", "best", "position")
+"""Every part of the state that a resume puts back; leave one out, and the final weights are others.
+
+The pruner comes first: it knows the width of the weights.
+"""
 
 
 class HalfDone:

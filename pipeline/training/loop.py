@@ -91,7 +91,7 @@ class Loop:
             {
                 "weights": Weights(self.model),
                 "optimizer": Moments(self.stepper.optimizer, self.model),
-                "pruner": PrunerState(job.pruner),
+                "pruner": PrunerState(job.pruner, self.model),
                 "random": Randomness(self.processes),
                 "scale": LossScale(self.stepper.scaler),
                 "best": self.best,

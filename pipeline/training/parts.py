@@ -8,9 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from pipeline.surgery.cut_in_place import cut_in_place
 from pipeline.training import randomness
 from pipeline.training.processes import Processes
-from pipeline.training.pruner import Pruner
+from pipeline.training.pruner import CutsWhileTraining, Pruner
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -107,19 +108,22 @@ class Moments:
 class PrunerState:
     """What the pruner says it needs; nothing without one."""
 
-    def __init__(self, pruner: Pruner | None) -> None:
+    def __init__(self, pruner: Pruner | None, model: nn.Module) -> None:
         self.pruner = pruner
+        self.model = model
 
     def state(self) -> dict[str, Tensor]:
         """Return the pruner's own state."""
         return {} if self.pruner is None else self.pruner.state_dict()
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Hand the pruner copies of ``state``."""
+        """Hand the pruner copies of ``state``, and cut out of the model what was cut when it was saved."""
         if self.pruner is None:
             check_tensors(state, {})
         else:
             self.pruner.load_state_dict({name: tensor.clone() for name, tensor in state.items()})
+            if isinstance(self.pruner, CutsWhileTraining):
+                cut_in_place(self.model, self.pruner.in_place())
 
 
 class Randomness:

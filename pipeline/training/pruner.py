@@ -1,7 +1,7 @@
 """What the loop asks of a pruner: a few calls around the optimizer step, and a state that can be saved."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -32,3 +32,24 @@ class Pruner(Protocol):
 
     def logs(self) -> dict[str, float]:
         """Return numbers for the log of this step, such as the share removed."""
+
+
+@runtime_checkable
+class CutsWhileTraining(Pruner, Protocol):
+    """A pruner of units that never come back, which may leave the model before the end; a loop need not know of it.
+
+    What ``finish`` returns counts in the model that the pruner was built for.
+    """
+
+    def take_cut(self) -> KeepPlan | None:
+        """Return which units of the model as it is stay in it; None: all.
+
+        Whoever takes a plan cuts the model by it at once: from then on the pruner expects the parameters, the same
+        objects, at that width. To be asked after ``after_optimizer_step``, where every unit to go is masked.
+        """
+
+    def in_place(self) -> KeepPlan:
+        """Return which units are in the model, of those it had when the pruner was built.
+
+        After ``load_state_dict`` it is for the caller to bring a whole model to that width.
+        """

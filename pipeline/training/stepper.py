@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pipeline.surgery.cut_in_place import cut_in_place_checked
+from pipeline.surgery.equality import CHECKED_ROWS
 from pipeline.training import precision, schedules
 from pipeline.training.batches import Batches
 from pipeline.training.job import Job, TrainBatch, num_steps, steps_per_epoch
 from pipeline.training.optimizers import build_optimizer, set_learning_rate
 from pipeline.training.position import Position
 from pipeline.training.processes import Processes
+from pipeline.training.pruner import CutsWhileTraining, Pruner
 from pipeline.training.window import Window
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ class Stepper:
         return TrainBatch({name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}, rows)
 
     def step(self, wrapped: PreTrainedModel, position: Position, window: Window) -> None:
-        """Do one optimizer step: gradients, pruner, clipping, update, pruner."""
+        """Do one optimizer step: gradients, pruner, clipping, update, pruner, and the cut that follows from it."""
         started = time.perf_counter()
         step, config, pruner = position.step, self.job.config, self.job.pruner
         lr = self.learning_rate(step)
@@ -66,6 +69,7 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         if pruner is not None:
             pruner.after_optimizer_step(step, lr)
+            self._cut(pruner)
         window.count += 1
         position.step += 1
         position.step_seconds += time.perf_counter() - started
@@ -92,6 +96,18 @@ class Stepper:
             window.add(position.step, {"loss": loss, **parts}, share=1 / len(indices))
             position.rows += len(rows)
             position.tokens += 0 if lengths is None else int(lengths[rows].sum())
+
+    def _cut(self, pruner: Pruner) -> None:
+        """Cut out of the model what the pruner lets go for good, if anything; what is gone costs no step any more.
+
+        Many processes go on with masks: what averages their gradients has laid them out by the first widths.
+        """
+        if self.processes.count > 1 or not isinstance(pruner, CutsWhileTraining):
+            return
+        plan = pruner.take_cut()
+        if plan is not None:
+            batch = self.batch(list(range(min(CHECKED_ROWS, len(self.job.task.train)))))
+            cut_in_place_checked(self.job.model, plan, batch, optimizer=self.optimizer)
 
     def _drop_overflow(self) -> None:
         """Zero gradients that overflowed in fp16: the scaler skips the update, and the pruner sees no infinity."""

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field
 from typing_extensions import Self
 
 from pipeline.recipe.training import StageConfig
-from pipeline.recipe.values import LATER, Number, PositiveInteger, Share, StepOrShare
+from pipeline.recipe.values import LATER, Flag, Number, PositiveInteger, Share, StepOrShare
 from stages.distill.config import DistillWeights
 from stages.repair.config import RepairConfig
 from stages.schedules import check_span
@@ -43,6 +43,9 @@ class PruneFfnConfig(StageConfig):
         "a step, or a share",
     )
     prune_end: StepOrShare = Field(0.75, description="the last round; what follows recovers: a step, or a share")
+    cut_at_rounds: Flag = Field(
+        True, description="channels leave the model at each round, so that steps get faster; false: masked to the end"
+    )
     multiple_of: PositiveInteger = Field(1, description="kept widths are rounded up to a multiple of this")
     distill: DistillWeights | None = Field(
         DistillWeights(), description="learn from the teacher while pruning; null: from the labels alone"

@@ -8,7 +8,8 @@ from functools import partial
 from torch import nn
 
 from pipeline.surgery.architectures import num_dense_heads
-from pipeline.surgery.groups import PruningGroup
+from pipeline.surgery.groups import PruningGroup, dissect
+from pipeline.surgery.keep_plan import KeepPlan
 from stages.prune_ffn.config import PruneFfnConfig
 from stages.prune_ffn.targets import build_target, heads_kept
 from stages.prune_ffn.taylor import Taylor
@@ -32,5 +33,17 @@ def build_pruner(
     channels = [group for group in groups if group.kind == "channels"]
     target = build_target(config, channels, heads_kept(groups, num_dense_heads(model)))
     scorer = WeightNorm(model, channels) if config.criterion == "l1" else Taylor(model, channels, form=config.form)
-    refit = None if repair is None else partial(repair, model, channels)
-    return UnitPruner(model, channels, scorer=scorer, counts=target, rounds=Rounds(span, config.rounds), repair=refit)
+    return UnitPruner(
+        model,
+        channels,
+        scorer=scorer,
+        counts=target,
+        rounds=Rounds(span, config.rounds),
+        repair=None if repair is None else partial(_repair_channels, repair, model),
+        cuts=config.cut_at_rounds,
+    )
+
+
+def _repair_channels(repair: Repair, model: nn.Module, plan: KeepPlan) -> None:
+    """Refit the layers for ``plan``, which counts in the channels that the model has by now."""
+    repair(model, [group for group in dissect(model) if group.name in plan], plan)

@@ -13,7 +13,7 @@ class PruneFfn:
     """Decide while training which FFN channels go, and cut them out of both layers: linked input shrinking."""
 
     Config: ClassVar[type[StageConfig]] = PruneFfnConfig
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     provides_teacher: ClassVar[bool] = False
 
     def needs_teacher(self, config: Any) -> bool:

@@ -23,12 +23,9 @@ class Taylor:
     """
 
     def __init__(self, model: nn.Module, groups: Sequence[PruningGroup], *, form: Form = "gate") -> None:
+        self._model = model
         self._form = form
-        self._weights = {
-            group.name: (consumer_weight(model, group),) if form == "gate" else producer_weights(model, group)
-            for group in groups
-            if group.num_units > 0
-        }
+        self._weights = self._weights_of([group for group in groups if group.num_units > 0])
         self._sums = {name: torch.zeros(weights[0].num_units) for name, weights in self._weights.items()}
         self._num_observed = torch.zeros((), dtype=torch.int64)
 
@@ -51,9 +48,18 @@ class Taylor:
         for sums in self._sums.values():
             sums.zero_()
 
+    def narrow(self, groups: Sequence[PruningGroup], kept: Mapping[str, Tensor]) -> None:
+        """Count in ``groups`` from now on; the sums of the units that stay go on."""
+        self._weights = self._weights_of(groups)
+        self._sums = {name: sums[kept[name].to(sums.device)] for name, sums in self._sums.items()}
+
     def tensors(self) -> Mapping[str, Tensor]:
         """Return the sums and how many steps they hold."""
         return {"observed": self._num_observed, **{f"sum.{name}": sums for name, sums in self._sums.items()}}
+
+    def _weights_of(self, groups: Sequence[PruningGroup]) -> dict[str, tuple[UnitWeight, ...]]:
+        model, is_gate = self._model, self._form == "gate"
+        return {g.name: (consumer_weight(model, g),) if is_gate else producer_weights(model, g) for g in groups}
 
     def _effect(self, weight: UnitWeight) -> Tensor:
         """Return one weight's part of each unit's squared effect in this step, ``(num_units,)``."""

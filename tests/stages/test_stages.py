@@ -109,6 +109,39 @@ def test_prune_ffn_cuts_what_was_asked_in_every_layer(make_context, small_bert, 
     assert [layer.intermediate.dense.out_features for layer in result.model.bert.encoder.layer] == left
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sparsity": 0.8},
+        {"sparsity": [0.6, 1.0], "form": "nni", "distill": None},
+        {"sparsity": 0.8, "repair": {"rows": 16}},
+    ],
+)
+def test_channels_that_leave_at_each_round_leave_the_model_that_masks_leave(
+    make_context, small_bert, monkeypatch, settings
+):
+    from pipeline.training.stepper import Stepper
+
+    step, widths, results = Stepper.step, [], []
+
+    def watched(self, *arguments):
+        step(self, *arguments)
+        widths.append(sum(layer.intermediate.dense.out_features for layer in self.job.model.bert.encoder.layer))
+
+    monkeypatch.setattr(Stepper, "step", watched)
+    for cuts in (False, True):
+        config = PruneFfnConfig(**QUICK, **settings, rounds=4, cut_at_rounds=cuts)
+        context = make_context(config, teacher=small_bert(seed=1), name=f"cuts{cuts}")
+        results.append(PruneFfn().run(context))
+    masked, cut = results
+    assert set(widths[:12]) == {48}
+    assert len(set(widths[12:])) >= 3
+    assert cut.keep_plan == masked.keep_plan
+    for name, value in masked.model.state_dict().items():
+        torch.testing.assert_close(cut.model.state_dict()[name], value, atol=1e-4, rtol=1e-3)
+    assert cut.metrics == masked.metrics
+
+
 @pytest.mark.parametrize("edge", [0.0, 0.5, 1.0])
 def test_one_shot_cuts_go_by_what_was_observed(make_context, edge):
     at = {"prune_begin": edge, "prune_end": edge, "distill": None}

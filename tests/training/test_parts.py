@@ -87,7 +87,7 @@ def test_a_parameter_without_a_gradient_has_no_moments_and_needs_none(fakes):
 
 def test_a_pruner_s_state_needs_a_pruner(fakes):
     with pytest.raises(ValueError, match="raw belongs to nothing"):
-        PrunerState(None).load({"raw": torch.zeros(1)})
+        PrunerState(None, torch.nn.Linear(1, 1)).load({"raw": torch.zeros(1)})
 
 
 def test_the_loss_scale_comes_back():
