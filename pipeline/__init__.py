@@ -6,9 +6,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.api import evaluate, frontier, plan, run, status, sweep
+    from pipeline.api import (
+        MovementPruner,
+        Sparsifier,
+        TaylorPruner,
+        convert_config,
+        evaluate,
+        frontier,
+        plan,
+        run,
+        status,
+        sweep,
+    )
     from pipeline.artifacts import Artifact, Run
     from pipeline.errors import ArtifactError, CompressionError, DataError, RecipeError, UnsupportedArchitecture
+    from pipeline.integrations.pruned_optimizer import PrunedOptimizer
+    from pipeline.integrations.trainer_callback import PruningCallback
+    from pipeline.integrations.training_hooks import TrainingHooks
     from pipeline.models import load_model, register_models
     from pipeline.recipe import Recipe, load_recipe
     from pipeline.surgery.condense import condense
@@ -23,12 +37,19 @@ _HOMES = {
     "DataError": "pipeline.errors",
     "KeepPlan": "pipeline.surgery.keep_plan",
     "Kept": "pipeline.surgery.keep_plan",
+    "MovementPruner": "pipeline.api",
+    "PrunedOptimizer": "pipeline.integrations.pruned_optimizer",
+    "PruningCallback": "pipeline.integrations.trainer_callback",
     "PruningGroup": "pipeline.surgery.groups",
     "Recipe": "pipeline.recipe",
     "RecipeError": "pipeline.errors",
     "Run": "pipeline.artifacts",
+    "Sparsifier": "pipeline.api",
+    "TaylorPruner": "pipeline.api",
+    "TrainingHooks": "pipeline.integrations.training_hooks",
     "UnsupportedArchitecture": "pipeline.errors",
     "condense": "pipeline.surgery.condense",
+    "convert_config": "pipeline.api",
     "dissect": "pipeline.surgery.groups",
     "evaluate": "pipeline.api",
     "frontier": "pipeline.api",
@@ -49,12 +70,19 @@ __all__ = [
     "DataError",
     "KeepPlan",
     "Kept",
+    "MovementPruner",
+    "PrunedOptimizer",
+    "PruningCallback",
     "PruningGroup",
     "Recipe",
     "RecipeError",
     "Run",
+    "Sparsifier",
+    "TaylorPruner",
+    "TrainingHooks",
     "UnsupportedArchitecture",
     "condense",
+    "convert_config",
     "dissect",
     "evaluate",
     "frontier",

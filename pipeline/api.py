@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,21 @@ from pipeline.errors import RecipeError
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.reporting.measurement import Measurement, find_target, measure
 from pipeline.runner import Plan, RunStatus, build_plan, describe_run, describe_runs, execute
-from stages import STAGES
+from stages import PRUNERS, STAGES
 
 if TYPE_CHECKING:
     from pipeline.convert import Conversion
     from pipeline.forecast.forecasting import StageForecast
     from pipeline.sweeps.frontier import Frontier
     from pipeline.sweeps.running import Sweep
+    from stages.own_loop import MovementPruner, TaylorPruner
+    from stages.sparsify import Sparsifier
 
 __all__ = [
     "STAGES",
+    "MovementPruner",
+    "Sparsifier",
+    "TaylorPruner",
     "convert_config",
     "evaluate",
     "execute",
@@ -36,6 +42,14 @@ __all__ = [
 ]
 
 RecipeLike = str | Path | Mapping[str, Any] | Recipe
+
+
+def __getattr__(name: str) -> Any:
+    """Import a pruner, and torch with it, when it is first asked for."""
+    if name not in PRUNERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, pruner = PRUNERS[name].partition(":")
+    return getattr(import_module(module), pruner)
 
 
 def read(recipe: RecipeLike, *, overrides: Sequence[str] = (), stages: Mapping[str, Any] = STAGES) -> Recipe:

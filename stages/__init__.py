@@ -8,3 +8,10 @@ STAGES = {
     "sparsify": "stages.sparsify:Sparsify",
 }
 """What a recipe's ``uses:`` may name; readable without importing torch."""
+
+PRUNERS = {
+    "MovementPruner": "stages.own_loop:MovementPruner",
+    "Sparsifier": "stages.sparsify:Sparsifier",
+    "TaylorPruner": "stages.own_loop:TaylorPruner",
+}
+"""The pruners for a training loop of one's own: ``from pipeline import MovementPruner``."""
