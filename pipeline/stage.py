@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from pipeline.recipe.budget import StageBudget
     from pipeline.recipe.training import StageConfig
     from pipeline.surgery.keep_plan import KeepPlan
     from pipeline.tasks.task import Task
@@ -24,8 +25,9 @@ class StageContext:
 
     ``load_model`` returns the parent's model with its parameters in fresh memory; ``load_teacher`` the teacher,
     frozen and in evaluation mode, or None when the stage needs none. ``seed`` derives from the recipe's and the
-    stage's name; ``work_dir`` holds the half-done stage and survives a crash. ``teacher_shelf`` tells where the
-    teacher's answers may be written down for all stages of the run; None: nowhere.
+    stage's name; ``work_dir`` holds the half-done stage and survives a crash. ``parent_keep_plan`` says what is left
+    of the first model; ``budget`` is the recipe's, of a stage that prunes. ``teacher_shelf`` tells where the teacher's
+    answers may be written down for all stages of the run; None: nowhere.
     """
 
     name: str
@@ -37,6 +39,7 @@ class StageContext:
     load_model: Callable[[], PreTrainedModel]
     load_teacher: Callable[[], PreTrainedModel | None]
     parent_keep_plan: KeepPlan | None = None
+    budget: StageBudget | None = None
     teacher_shelf: Callable[[], TeacherShelf | None] = lambda: None
 
 

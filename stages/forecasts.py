@@ -28,8 +28,8 @@ def heads_left(config: PruneHeadsConfig, before: Left, dense_heads: int) -> Left
 def channels_left(config: PruneFfnConfig, before: Left, dense_heads: int) -> Left:
     """Return the units after ``prune_ffn``, in each layer where its share is one of its own."""
     channels, sparsity = before["channels"], config.sparsity
-    if channels is None:
-        return before
+    if channels is None or sparsity is None:
+        return {**before, "channels": None}
     if isinstance(sparsity, str):
         return {**before, "channels": _matched(config, channels, before["heads"], dense_heads)}
     if isinstance(sparsity, float) and config.scope == "global":

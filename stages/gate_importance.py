@@ -59,7 +59,7 @@ def _gate_gradients(
     num_rows = len(batch["labels"])  # the loss is their mean: times their number, each row has its own gradient
     for group, values, gradient in zip(groups, inputs, torch.autograd.grad(loss * num_rows, inputs), strict=True):
         effects = (values.detach() * gradient).flatten(1, -2).sum(dim=1)
-        yield effects.unflatten(1, (group.num_units, group.unit_size)).sum(dim=2)
+        yield effects.view(len(effects), group.num_units, group.unit_size).sum(dim=2)
 
 
 def _keep(read: dict[str, Tensor], path: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -12,6 +12,7 @@ from pipeline.artifacts.sealed import canonical, digest
 from pipeline.recipe.values import settings_of
 
 if TYPE_CHECKING:
+    from pipeline.recipe.budget import StageBudget
     from pipeline.recipe.recipe import StageRecipe
     from pipeline.recipe.sources import TaskSource
 
@@ -36,14 +37,15 @@ def stage_document(
     data: Mapping[str, Any],
     parent: Mapping[str, Any],
     teacher: Mapping[str, Any] | None,
+    budget: StageBudget | None = None,
 ) -> dict[str, Any]:
     """Return what the output of ``stage`` depends on.
 
     ``parent`` is the content of the artifact before it, or the identity of the first model; ``teacher`` likewise: it
     enters as content, not by the name it was asked for. The stage's seed derives from ``seed`` and its name, so both
-    enter. Settings marked ``LATER`` enter where they are not at their defaults. Display settings (evaluations too, for
-    the best epoch is judged after each epoch whatever they are), permissions to run remote code, and the names of
-    recipe, run and files do not.
+    enter. The recipe's ``budget`` enters where the stage shares it, settings marked ``LATER`` where they are not at
+    their defaults. Display settings (evaluations too, for the best epoch is judged after each epoch whatever they are),
+    permissions to run remote code, and the names of recipe, run and files do not.
     """
     document = {
         "uses": stage.uses,
@@ -55,6 +57,7 @@ def stage_document(
         "name": stage.name,
         "parent": dict(parent),
         "teacher": None if teacher is None else dict(teacher),
+        **({} if budget is None else {"budget": budget.document()}),
     }
     return dict(json.loads(canonical(document)))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from pipeline.allowance import KINDS, Allowance, least_kept
 from pipeline.forecast.units import Left, Units, spread
 from pipeline.reporting.profile import MACS_ROWS, macs, parameters
 from pipeline.surgery.architectures import encoder_parameters, num_dense_heads
@@ -19,18 +20,21 @@ from pipeline.surgery.keep_plan import KeepPlan, Kept
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from pipeline.recipe.budget import BudgetSource, PruningConfig, StageBudget
     from pipeline.tasks.task import Task
-
-KINDS: tuple[Kind, ...] = ("heads", "channels")
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a model costs, under the names that manifests use."""
+    """What a model costs, under the names that manifests use; None where training decides it.
 
-    parameters: int
-    macs: int
-    encoder_sparsity: float
+    ``is_limit``: a budget bounds it, and the model is less than one channel smaller.
+    """
+
+    parameters: int | None
+    macs: int | None
+    encoder_sparsity: float | None
+    is_limit: bool = False
 
 
 class FirstModel:
@@ -41,6 +45,7 @@ class FirstModel:
 
     def __init__(self, model: PreTrainedModel, task: Task) -> None:
         self.model = model
+        self.task = task
         self.num_dense_heads = num_dense_heads(model)
         self._empty = copy.deepcopy(model).to("meta")
         self._batch = _sizes(task)
@@ -76,6 +81,35 @@ class FirstModel:
             macs=macs(model, self._batch),
             encoder_sparsity=1.0 - encoder_parameters(model) / encoder_parameters(self._empty),
         )
+
+    def fitting(self, budget: BudgetSource, kind: Kind, left: Left) -> Units | None:
+        """Return the units of ``kind`` that a budget allows beside those ``left`` of the other; None: not known yet."""
+        own, others = left[kind], {other: units.total for other, units in left.items() if other != kind and units}
+        if own is None or len(others) < len(KINDS) - 1:
+            return None
+        return Units(min(own.total, self._allowance(budget).fitting(kind, others)))
+
+    def even_split(self, budget: StageBudget, config: PruningConfig) -> Units:
+        """Return how many units the first of two stages may leave: the share of the budget, if the later one can."""
+        allowance, groups = self._allowance(budget.target), dissect(self.model)
+        configs = {config.prunes: config, **budget.to_come}
+        others = {kind: count for kind, count in least_kept(groups, configs).items() if kind != config.prunes}
+        total = sum(self._widths[config.prunes])
+        return Units(min(total * allowance.limit // allowance.dense, allowance.fitting(config.prunes, others)))
+
+    def limits(self, budget: BudgetSource) -> Costs:
+        """Return what a budget says of the costs of a model that keeps to it, whichever units that takes."""
+        allowance, whole = self._allowance(budget), self.costs(self.units())
+        assert whole is not None
+        assert whole.macs is not None
+        assert whole.parameters is not None
+        gone = allowance.dense - allowance.limit
+        if budget.macs is not None:
+            return Costs(None, whole.macs - gone, None, is_limit=True)
+        return Costs(whole.parameters - gone, None, gone / (allowance.dense + allowance.fixed), is_limit=True)
+
+    def _allowance(self, budget: BudgetSource) -> Allowance:
+        return Allowance.of(self.model, None, budget, self.task)
 
 
 def _sizes(task: Task) -> Mapping[str, Tensor]:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.fingerprint import derive_seed
 from pipeline.forecast.costs import Costs, FirstModel
@@ -15,6 +15,8 @@ from pipeline.forecast.units import Left, UnitsLeft
 from pipeline.runner.workbench import Workbench
 
 if TYPE_CHECKING:
+    from pipeline.recipe import Recipe
+    from pipeline.recipe.budget import StageBudget
     from pipeline.runner import Plan
 
 FIRST = "first model"
@@ -46,19 +48,44 @@ def forecast(plan: Plan, forecasts: Mapping[str, UnitsLeft], *, with_time: bool)
         from pipeline.forecast.timing import estimate_stages
 
         with tempfile.TemporaryDirectory() as folder:
-            seconds = list(estimate_stages(bench, first, lefts, Path(folder)))
+            likely = stage_units(plan, first, forecasts, guesses=True)
+            seconds = list(estimate_stages(bench, first, likely, Path(folder)))
     rows = [StageForecast(FIRST, first.costs(first.units()))]
     for index, spent in enumerate(seconds):
         stage = inspector.recipe.stages[index]
         amount = training_amount(stage.config, bench.task, derive_seed(inspector.recipe.seed, stage.name))
-        rows.append(StageForecast(stage.name, first.costs(lefts[index + 1]), amount, spent))
+        costs = first.costs(lefts[index + 1]) or _limits(inspector.recipe, first, index)
+        rows.append(StageForecast(stage.name, costs, amount, spent))
     return rows
 
 
-def stage_units(plan: Plan, first: FirstModel, forecasts: Mapping[str, UnitsLeft]) -> list[Left]:
-    """Return the units of the first model, and those after each stage of the plan."""
+def stage_units(
+    plan: Plan, first: FirstModel, forecasts: Mapping[str, UnitsLeft], *, guesses: bool = False
+) -> list[Left]:
+    """Return the units of the first model, and those after each stage of the plan.
+
+    With ``guesses`` a budget whose split training decides counts as split evenly: near enough to time the stages.
+    """
     lefts = [first.units()]
-    for stage in plan.inspector.recipe.stages[: len(plan.stages)]:
-        tell = forecasts.get(stage.uses)
-        lefts.append(UNKNOWN if tell is None else tell(stage.config, lefts[-1], first.num_dense_heads))
+    recipe = plan.inspector.recipe
+    for index, stage in enumerate(recipe.stages[: len(plan.stages)]):
+        tell, budget = forecasts.get(stage.uses), recipe.stage_budget(index)
+        if budget is not None:
+            lefts.append(_within(budget, stage.config, first, lefts[-1], guesses=guesses))
+        else:
+            lefts.append(UNKNOWN if tell is None else tell(stage.config, lefts[-1], first.num_dense_heads))
     return lefts
+
+
+def _within(budget: StageBudget, config: Any, first: FirstModel, before: Left, *, guesses: bool) -> Left:
+    """Return the units after a stage that shares the budget: what fits, unless the split is still to be decided."""
+    if not budget.to_come:
+        return {**before, config.prunes: first.fitting(budget.target, config.prunes, before)}
+    return {**before, config.prunes: first.even_split(budget, config) if guesses else None}
+
+
+def _limits(recipe: Recipe, first: FirstModel, index: int) -> Costs | None:
+    """Return what the budget says of the model after the stage at ``index``, if no later one shares it."""
+    if recipe.budget is None or recipe.pruning_from(index + 1):
+        return None
+    return first.limits(recipe.budget)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.forecast.costs import Costs
 from pipeline.forecast.forecasting import StageForecast
 from pipeline.reporting.layout import MISSING, format_count, format_share, plain_table
 
 BY_TRAINING = "set by training"
+LEAST, MOST = "at least ", "at most "
 
 
 def forecast_lines(rows: Sequence[StageForecast]) -> list[str]:
@@ -25,11 +27,15 @@ def forecast_lines(rows: Sequence[StageForecast]) -> list[str]:
 
 
 def _costs(row: StageForecast) -> list[str]:
-    costs = row.costs
-    if costs is None:
-        return [row.stage, BY_TRAINING, BY_TRAINING, BY_TRAINING]
-    share = format_share(costs.encoder_sparsity)
-    return [row.stage, share, f"{costs.parameters:,}", format_count(costs.macs)]
+    costs = row.costs or Costs(None, None, None)
+    told = [
+        None if costs.encoder_sparsity is None else format_share(costs.encoder_sparsity),
+        None if costs.parameters is None else f"{costs.parameters:,}",
+        None if costs.macs is None else format_count(costs.macs),
+    ]
+    bounds = (LEAST, MOST, MOST) if costs.is_limit else ("", "", "")
+    cells = (BY_TRAINING if cell is None else f"{bound}{cell}" for bound, cell in zip(bounds, told, strict=True))
+    return [row.stage, *cells]
 
 
 def _amounts(row: StageForecast, has_tokens: bool) -> list[str]:

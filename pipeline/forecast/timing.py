@@ -93,15 +93,16 @@ class Models:
 
     def before(self, index: int) -> PreTrainedModel:
         """Return the model that the stage at ``index`` starts from."""
-        first, plan = self.first.model, self._known(index)
+        first, plan = self.first.model, self.known(index)
         model: PreTrainedModel = copy.deepcopy(first) if self.is_whole(index) else condense(first, plan)
         return model
 
     def is_whole(self, index: int) -> bool:
         """Say whether nothing is known to be gone before the stage at ``index``."""
-        return all(len(kept.units) == kept.of for kept in self._known(index).values())
+        return all(len(kept.units) == kept.of for kept in self.known(index).values())
 
-    def _known(self, index: int) -> KeepPlan:
+    def known(self, index: int) -> KeepPlan:
+        """Return the plan of the model before the stage at ``index``, relative to the first, as far as it is known."""
         return [plan for plan in self.plans[: index + 1] if plan is not None][-1]
 
 
@@ -120,6 +121,8 @@ def _time_steps(bench: Workbench, models: Models, index: int, folder: Path) -> S
         log=log,
         load_model=lambda: models.before(index),
         load_teacher=lambda: _teacher(bench, models, index),
+        parent_keep_plan=models.known(index),
+        budget=inspector.recipe.stage_budget(index),
     )
     with suppress(Enough):
         inspector.stages[index].run(context)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from pipeline.recipe.budget import BudgetSource
 from pipeline.recipe.sources import ModelSource, TaskSource
 from pipeline.recipe.training import TrainingConfig
 from pipeline.recipe.values import Frozen, NonNegativeInteger, Text
@@ -22,4 +23,7 @@ class RecipeDocument(Frozen):
     model: ModelSource
     task: TaskSource
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="what every stage inherits")
+    budget: BudgetSource | None = Field(
+        None, description="what the model is to come down to, shared by the stages that prune; null: each says itself"
+    )
     stages: list[dict[str, Any]] = Field(min_length=1)

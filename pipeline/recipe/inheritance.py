@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from pipeline.errors import RecipeError
+from pipeline.recipe.budget import PruningConfig, given_budget
 from pipeline.recipe.document import Located, Path_, dotted
 from pipeline.recipe.mistakes import Mistake, Origin, did_you_mean, shown
 from pipeline.recipe.recipe import LENGTH, StageRecipe
@@ -51,7 +52,7 @@ def draft_stages(document: Located, known: Mapping[str, Any]) -> tuple[list[Stag
             message = f"must be a mapping such as {{uses: finetune}}, got {shown(located.plain())}"
             mistakes[path] = Mistake(located.origin, dotted(path), message)
             continue
-        draft, wrong = _draft(index, located, training, known)
+        draft, wrong = _draft(index, located, training, known, given_budget(document))
         mistakes.update(wrong)
         twin = next((other for other in drafts if other.name == draft.name), None)
         if twin is not None:
@@ -62,7 +63,7 @@ def draft_stages(document: Located, known: Mapping[str, Any]) -> tuple[list[Stag
 
 
 def _draft(
-    index: int, located: Located, training: Located, known: Mapping[str, Any]
+    index: int, located: Located, training: Located, known: Mapping[str, Any], budget: Located | None
 ) -> tuple[StageDraft, dict[Path_, Mistake]]:
     path: Path_ = ("stages", index)
     fields = {key: item for key, item in located.value.items() if key not in ("uses", "name")}
@@ -77,7 +78,10 @@ def _draft(
         mistakes[(*path, "uses")] = Mistake(located.origin, dotted(("stages", name, "uses")), str(error))
         return StageDraft(index, name), mistakes
     written, inherited = _inherit(Located(fields, located.origin), training, stage.Config)
-    config, wrong = check(stage.Config, written.plain(), written, (), label=("stages", name))
+    if budget is not None and issubclass(stage.Config, PruningConfig):
+        written = Located({"sparsity": Located(None, budget.origin), **written.value}, written.origin)
+    about = {"has_budget": budget is not None}
+    config, wrong = check(stage.Config, written.plain(), written, (), label=("stages", name), context=about)
     given_as = {own: name for name, own in stage.Config.inherits_as.items()}
     for below, mistake in wrong.items():
         is_inherited = bool(below) and below[0] in inherited

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.errors import RecipeError
+from pipeline.recipe.budget_rules import check_budget
 from pipeline.recipe.document import Located, Path_, dotted, from_mapping, unfit_numbers
 from pipeline.recipe.document_model import RecipeDocument
 from pipeline.recipe.extending import extended, read_recipe_file
@@ -32,7 +33,7 @@ def load_recipe(
     head, wrong = check(RecipeDocument, document.plain(), document, ())
     wrong_head = {path: mistake for path, mistake in wrong.items() if path[:1] != ("stages",)}
     unfit = _unfit_numbers(document, {draft.index: draft.name for draft in drafts})
-    references = check_references(document, drafts)
+    references = {**check_references(document, drafts), **check_budget(document, drafts)}
     refuse(_innermost({**wrong, **references, **wrong_stages, **wrong_head, **unfit}))
     recipe = cast(RecipeDocument, head)
     return Recipe(
@@ -42,6 +43,7 @@ def load_recipe(
         task=recipe.task,
         training=recipe.training,
         stages=tuple(draft.resolved() for draft in drafts),
+        budget=recipe.budget,
         provenance=_provenance(document, recipe, drafts),
     )
 
@@ -79,7 +81,7 @@ def _innermost(mistakes: Mapping[Path_, Mistake]) -> list[Mistake]:
 
 def _provenance(document: Located, recipe: RecipeDocument, drafts: Sequence[StageDraft]) -> dict[str, str]:
     origins: dict[str, str] = {}
-    for field in ("name", "seed", "model", "task", "training"):
+    for field in ("name", "seed", "model", "task", "training", "budget"):
         for path, _ in leaves((field,), getattr(recipe, field)):
             if document.has(path):
                 origins[dotted(path)] = document.find(path).origin.short()

@@ -14,6 +14,7 @@ MODEL_RIVALS: dict[str, tuple[str, ...]] = {
     "pretrained": ("config", "revision", "trust_remote_code"),
     "config": ("pretrained", "revision", "trust_remote_code"),
 }
+BUDGET_RIVALS: dict[str, tuple[str, ...]] = {"macs": ("encoder_sparsity",), "encoder_sparsity": ("macs",)}
 
 
 def displaced(mapping: Located, path: Path_, key: str, item: Located) -> tuple[str, ...]:
@@ -29,6 +30,8 @@ def rivals(path: Path_, key: str) -> tuple[str, ...]:
     """Return the keys that ``key`` puts out of force when it is given in the mapping at ``path``."""
     if path == ("model",):
         return MODEL_RIVALS.get(key, ())
+    if path == ("budget",):
+        return BUDGET_RIVALS.get(key, ())
     if path == ("task", "dataset"):
         return DATASET_RIVALS.get(key, ())
     if path == ("training",) or path[:1] == ("stages",):

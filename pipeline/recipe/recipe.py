@@ -10,9 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
+from pipeline.recipe.budget import BudgetSource, PruningConfig, StageBudget
 from pipeline.recipe.document import Path_, dotted
 from pipeline.recipe.sources import ModelSource, TaskSource
 from pipeline.recipe.training import StageConfig, TrainingConfig
+from pipeline.surgery.groups import Kind
 
 LENGTH = ("epochs", "steps")
 
@@ -40,16 +42,29 @@ class Recipe:
     task: TaskSource
     training: TrainingConfig
     stages: tuple[StageRecipe, ...]
+    budget: BudgetSource | None = None
     provenance: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def stage(self, name: str) -> StageRecipe:
         """Return the stage called ``name``; raises ``KeyError`` when there is none."""
         return {stage.name: stage for stage in self.stages}[name]
 
+    def stage_budget(self, index: int) -> StageBudget | None:
+        """Return the budget as the stage at ``index`` meets it; None where there is none, or it prunes nothing."""
+        if self.budget is None or not isinstance(self.stages[index].config, PruningConfig):
+            return None
+        return StageBudget(self.budget, self.pruning_from(index + 1))
+
+    def pruning_from(self, index: int) -> dict[Kind, PruningConfig]:
+        """Return the configs of the pruning stages from ``index`` on, by what they prune."""
+        configs = [stage.config for stage in self.stages[index:]]
+        return {config.prunes: config for config in configs if isinstance(config, PruningConfig)}
+
     def values(self) -> Iterator[tuple[str, Any, str]]:
         """Yield every dotted field, its resolved value, and where that came from."""
         parts: list[tuple[Path_, Any]] = [(("name",), self.name), (("seed",), self.seed)]
         parts += [(("model",), self.model), (("task",), self.task), (("training",), self.training)]
+        parts += [] if self.budget is None else [(("budget",), self.budget)]
         parts += [(("stages", stage.name), stage.config) for stage in self.stages]
         for prefix, part in parts:
             for path, value in leaves(prefix, part):
@@ -75,6 +90,7 @@ class Recipe:
             "seed": self.seed,
             "model": self.model.model_dump(mode="json", exclude_none=True),
             "task": self.task.model_dump(mode="json", exclude_none=True),
+            **({} if self.budget is None else {"budget": self.budget.model_dump(mode="json", exclude_none=True)}),
             "training": shared | {key: training[key] for key in LENGTH if training[key] is not None},
             "stages": [self._dump_stage(stage, shared) for stage in self.stages],
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from inspect import get_annotations
 from typing import Any
@@ -22,15 +22,21 @@ NAMED_FIELD = re.compile(r"^([a-z_]+): (.*)$", re.DOTALL)
 
 
 def check(
-    model: type[BaseModel], value: Any, document: Located, path: Path_, *, label: Path_ | None = None
+    model: type[BaseModel],
+    value: Any,
+    document: Located,
+    path: Path_,
+    *,
+    label: Path_ | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> tuple[BaseModel | None, dict[Path_, Mistake]]:
     """Return ``value`` read as ``model``, or None and a mistake for every wrong field, by its path below ``path``.
 
     ``document`` says where values were written; ``label`` is the dotted path shown where it differs from ``path``
-    (a stage is shown by its name and stands in a list).
+    (a stage is shown by its name and stands in a list). ``context`` is what the model's validators may ask for.
     """
     try:
-        return model.model_validate(value), {}
+        return model.model_validate(value, context=context), {}
     except ValidationError as error:
         return None, _mistakes(model, error, document, path, path if label is None else label)
 

@@ -173,6 +173,7 @@ class Inspector:
             teacher=None
             if teacher is None
             else (self.first_model(teacher.source) if teacher.stage is None else content(teacher.stage)),
+            budget=self.recipe.stage_budget(index),
         )
 
     def _reasons(self, index: int, old: Mapping[str, Any], new: Mapping[str, Any], *, known: bool) -> list[str]:

@@ -85,6 +85,7 @@ def _context(bench: Workbench, index: int, work: StageWork, log: MetricsLog) -> 
         load_teacher=bench.teacher_loader(index),
         teacher_shelf=bench.teacher_shelf(index),
         parent_keep_plan=None if parent is None else bench.inspector.run[parent].total_keep_plan,
+        budget=recipe.stage_budget(index),
     )
 
 

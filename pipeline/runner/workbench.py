@@ -43,6 +43,7 @@ class Workbench:
         """Load the first model now, so that a wrong one is refused before anything is written."""
         self._first_model = self._source_model(self.inspector.recipe.model)
         self.task.check_model(self._first_model)
+        self._check_budget(self._first_model)
 
     def check_teachers(self, stages: Collection[str]) -> None:
         """Load each teacher of ``stages`` that is no stage, and let it go again: a wrong one is refused now too."""
@@ -117,6 +118,14 @@ class Workbench:
         from pipeline.models import load_model
 
         return load_model(folder, self.task.auto_model)
+
+    def _check_budget(self, model: PreTrainedModel) -> None:
+        """Refuse a budget that the recipe's stages cannot keep, before any of them has run for nothing."""
+        recipe = self.inspector.recipe
+        if recipe.budget is not None:
+            from pipeline.allowance import Allowance
+
+            Allowance.of(model, None, recipe.budget, self.task).check(model, recipe.pruning_from(0))
 
     def _take_first_model(self) -> PreTrainedModel:
         model, self._first_model = self._first_model, None

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import Self
 
-from pipeline.recipe.training import StageConfig
+from pipeline.recipe.budget import PruningConfig, has_budget
 from pipeline.recipe.values import LATER, Flag, Number, PositiveInteger, Share, StepOrShare
+from pipeline.surgery.groups import Kind
 from stages.distill.config import DistillWeights
 from stages.repair.config import RepairConfig
 from stages.schedules import check_span
@@ -16,20 +24,26 @@ from stages.schedules import check_span
 WholeShare = Annotated[Number, Field(ge=0, le=1)]
 
 
-class PruneFfnConfig(StageConfig):
+class PruneFfnConfig(PruningConfig):
     """Settings of ``prune_ffn``.
 
     ``sparsity: match_heads`` removes from layer ``i`` the share ``1 - match_heads_ratio * kept_heads_i / num_heads``:
     with NNI's ratio of 0.5 a layer with all its heads loses half of its channels, one with none loses all. The heads
-    of the architecture count, also those that the source had lost before this run.
+    of the architecture count, also those that the source had lost before this run. In a recipe with a budget,
+    ``sparsity`` is null, and the budget gives one share, ranked over all layers together.
     """
+
+    prunes: ClassVar[Kind] = "channels"
+    floor: ClassVar[str] = "max_sparsity_per_layer"
 
     criterion: Literal["taylor", "l1"] = Field("taylor", description="taylor: effect on the loss; l1: least weight")
     form: Literal["gate", "nni"] = Field(
         "gate", description="gate: squared sum over a channel's output weights; nni: sum of squares over its input ones"
     )
-    sparsity: Literal["match_heads"] | Share | tuple[WholeShare, ...] = Field(
-        "match_heads", description="match_heads, one share for all layers, or a list with a share for each layer"
+    sparsity: Literal["match_heads"] | Share | tuple[WholeShare, ...] | None = Field(
+        "match_heads",
+        description="match_heads, one share for all layers, or a list with a share for each layer; null: the recipe's "
+        "budget decides",
     )
     scope: Literal["global", "local"] = Field(
         "global", description="of one share: ranked over all layers together, or the same share of every layer"
@@ -67,8 +81,12 @@ class PruneFfnConfig(StageConfig):
             ) from None
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _fits_together(self, info: ValidationInfo) -> Self:
         check_span(self.prune_begin, self.prune_end)
+        if has_budget(info):
+            self._check_beside_budget()
+        elif self.sparsity is None:
+            raise ValueError("sparsity: must be match_heads or a share where the recipe has no budget, got null")
         ranked = isinstance(self.sparsity, float) and self.scope == "global"
         if ranked and self.sparsity > self.max_sparsity_per_layer:  # type: ignore[operator]
             raise ValueError(
@@ -76,6 +94,19 @@ class PruneFfnConfig(StageConfig):
                 f"got {self.sparsity}; raise the cap, or say scope: local"
             )
         return self
+
+    def _check_beside_budget(self) -> None:
+        if self.scope != "global":
+            raise ValueError(f"scope: must be global beside the recipe's budget, got {self.scope}")
+        if self.multiple_of != 1:
+            raise ValueError(
+                "multiple_of: must be 1 beside the recipe's budget, which is met to the channel, "
+                f"got {self.multiple_of}"
+            )
+
+    def least_kept(self, width: int) -> int:
+        """Return how many channels a layer that has ``width`` of them keeps at least."""
+        return width - round(self.max_sparsity_per_layer * width)
 
     def ignored(self) -> tuple[str, ...]:
         """Return the settings changed from their defaults that the others leave without effect."""

@@ -55,6 +55,7 @@ class GlobalTarget:
 def build_target(config: PruneFfnConfig, channels: Sequence[PruningGroup], heads: Mapping[int, float]) -> Counts:
     """Return the target that ``config.sparsity`` asks for; raises ``ValueError`` for a list of another length."""
     sparsity, multiple_of = config.sparsity, config.multiple_of
+    assert sparsity is not None, "a budget has become a share by now"
     if isinstance(sparsity, str):
         return LocalTarget(match_heads(channels, heads, config.match_heads_ratio), multiple_of)
     if isinstance(sparsity, float) and config.scope == "global":

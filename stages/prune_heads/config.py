@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from typing_extensions import Self
 
-from pipeline.recipe.training import StageConfig
+from pipeline.recipe.budget import PruningConfig, has_budget
 from pipeline.recipe.values import (
     LATER,
     NonNegativeInteger,
@@ -17,6 +17,7 @@ from pipeline.recipe.values import (
     Share,
     StepOrShare,
 )
+from pipeline.surgery.groups import Kind
 from stages.distill.config import DistillWeights
 from stages.repair.config import RepairConfig
 from stages.schedules import check_span
@@ -26,12 +27,15 @@ TAYLOR_ONLY = ("rounds",)
 THRESHOLD_ONLY = ("threshold", "regular_scale")
 
 
-class PruneHeadsConfig(StageConfig):
+class PruneHeadsConfig(PruningConfig):
     """Settings of ``prune_heads``; the defaults are NNI's, with its soft threshold.
 
     With ``sparsity`` an exact budget takes the threshold's place: the share of heads removed follows a cubic schedule
-    from ``prune_begin`` to ``prune_end``, and ends exact.
+    from ``prune_begin`` to ``prune_end``, and ends exact. In a recipe with a budget, the budget gives that share.
     """
+
+    prunes: ClassVar[Kind] = "heads"
+    floor: ClassVar[str] = "min_heads_per_layer"
 
     criterion: Literal["movement", "taylor", "l1"] = Field(
         "movement",
@@ -43,7 +47,9 @@ class PruneHeadsConfig(StageConfig):
     )
     threshold: PositiveNumber = Field(0.1, lt=1, description="a block is masked while its score's sigmoid is below it")
     regular_scale: NonNegativeNumber = Field(10, description="penalty on the scores; more removes more heads")
-    sparsity: Share | None = Field(None, description="share of heads to remove, exactly; null: the threshold decides")
+    sparsity: Share | None = Field(
+        None, description="share of heads to remove, exactly; null: the recipe's budget, or else the threshold, decides"
+    )
     score_learning_rate: PositiveNumber = Field(1e-2, description="Adam's learning rate of the scores, constant")
     prune_begin: StepOrShare = Field(0.25, description="nothing is masked before: a step, or a share of the stage")
     prune_end: StepOrShare = Field(0.75, description="the schedule is at its end: a step, or a share of the stage")
@@ -62,13 +68,17 @@ class PruneHeadsConfig(StageConfig):
     )
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _fits_together(self, info: ValidationInfo) -> Self:
         check_span(self.prune_begin, self.prune_end)
-        if self.criterion != "movement" and self.sparsity is None:
+        if self.criterion != "movement" and self.sparsity is None and not has_budget(info):
             raise ValueError(
                 f"sparsity: must be given with criterion {self.criterion}, which has no threshold; say sparsity: 0.5"
             )
         return self
+
+    def least_kept(self, width: int) -> int:
+        """Return how many heads a layer that has ``width`` of them keeps at least."""
+        return min(width, self.min_heads_per_layer)
 
     def ignored(self) -> tuple[str, ...]:
         """Return the settings changed from their defaults that the others leave without effect."""

@@ -22,13 +22,19 @@ class PruneHeads:
 
     def run(self, context: StageContext) -> StageResult:
         """Return the condensed model, its keep plan, and the scores with their history."""
-        from stages.prune_heads.pruners import build_pruner
-        from stages.pruning import prune
-        from stages.repair.repair import Repair
+        from stages.shared_budget import within_budget
 
-        repair = Repair.of(context)
-        return prune(
-            context,
-            "heads",
-            lambda model, groups, span, num_steps: build_pruner(model, groups, context.config, span, num_steps, repair),
-        )
+        return within_budget(context, _prune)
+
+
+def _prune(context: StageContext) -> StageResult:
+    from stages.prune_heads.pruners import build_pruner
+    from stages.pruning import prune
+    from stages.repair.repair import Repair
+
+    repair = Repair.of(context)
+    return prune(
+        context,
+        "heads",
+        lambda model, groups, span, num_steps: build_pruner(model, groups, context.config, span, num_steps, repair),
+    )

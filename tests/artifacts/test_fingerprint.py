@@ -2,6 +2,7 @@ import pytest
 
 from pipeline.artifacts.fingerprint import derive_seed, explain, fingerprint, stage_document
 from pipeline.recipe import StageRecipe, TaskSource
+from pipeline.recipe.budget import BudgetSource, StageBudget
 from pipeline.recipe.training import StageConfig
 
 TASK = {"type": "text-classification", "dataset": {"builtin": "grammar"}, "text": "text"}
@@ -107,3 +108,24 @@ def test_a_later_setting_at_its_default_leaves_artifacts_made_before_it_fresh():
 
     assert settings().keys().isdisjoint({"repair", "freeze"})
     assert settings(repair=RepairConfig(rows=8))["repair"]["rows"] == 8
+
+
+def test_a_budget_enters_the_fingerprint_as_far_as_the_stage_depends_on_it():
+    from stages.prune_ffn import PruneFfnConfig
+
+    def shared(target, *, cap=0.9, is_last=False):
+        later = {} if is_last else {"channels": PruneFfnConfig(max_sparsity_per_layer=cap)}
+        return document(budget=StageBudget(BudgetSource(**target), later))
+
+    def fields(old, new):
+        return [change.field for change in explain(old, new)]
+
+    assert "budget" not in document()
+    assert document(budget=None) == document()
+    split = shared({"macs": 0.2})
+    assert fields(split, shared({"macs": 0.3})) == ["budget.macs"]
+    assert fields(split, shared({"macs": 0.2, "rows": 9})) == ["budget.rows"]
+    assert fields(split, shared({"macs": 0.2}, cap=0.8)) == ["budget.to_come.channels.max_sparsity_per_layer"]
+    last = shared({"macs": 0.2}, is_last=True)
+    assert last == shared({"macs": 0.2, "rows": 9}, is_last=True)
+    assert fields(last, shared({"encoder_sparsity": 0.2}, is_last=True)) == ["budget.macs", "budget.encoder_sparsity"]

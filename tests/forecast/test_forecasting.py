@@ -91,3 +91,30 @@ def test_a_stage_that_nothing_is_known_of_is_said_to_be_set_by_training(runs_dir
     known = {uses: tell for uses, tell in FORECASTS.items() if uses != "prune_heads"}
     rows = forecast(api.plan(RECIPE, runs_dir=runs_dir / "other"), known, with_time=False)
     assert [row.costs is None for row in rows] == [False, False, True, True]
+
+
+BUDGET = [f"stages.{name}.sparsity=null" for name in ("prune_heads", "prune_ffn")]
+
+
+@pytest.mark.parametrize(("target", "named"), [("macs=0.4", "macs"), ("encoder_sparsity=0.6", "encoder_sparsity")])
+def test_what_a_shared_budget_leaves_is_known_to_the_channel_once_all_is_cut(runs_dir, target, named):
+    plan = api.plan(RECIPE, runs_dir=runs_dir / "other", overrides=[*BUDGET, f"budget.{target}"])
+    rows = api.forecast(plan)
+    assert rows[2].costs is None
+    last = rows[3].costs
+    assert last.is_limit
+    assert (last.macs is None, last.parameters is None) == (named != "macs", named == "macs")
+    told = forecast_lines(rows)[-1]
+    assert told.count("set by training") == (2 if named == "macs" else 1)
+    assert ("at least 60.0%" in told) == (named != "macs")
+
+
+def test_what_a_budget_leaves_of_one_kind_alone_is_exact(runs_dir, tmp_path):
+    recipe = {
+        **RECIPE,
+        "stages": [{"uses": "finetune", "steps": 1}, {"uses": "prune_ffn", "steps": 1, "distill": None}],
+    }
+    rows = api.forecast(api.plan(recipe, runs_dir=tmp_path, overrides=["budget.macs=0.7"]))
+    done = api.run(recipe, runs_dir=tmp_path, overrides=["budget.macs=0.7"])
+    for name in ("parameters", "macs", "encoder_sparsity"):
+        assert getattr(rows[-1].costs, name) == done["prune_ffn"].metrics[name]

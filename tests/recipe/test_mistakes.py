@@ -2,7 +2,7 @@
 import pytest
 
 SPARSITY = ("sparsity: 0.5", "sparsity: {}")
-RECIPE_KEYS = "extends, name, seed, model, task, training, stages"
+RECIPE_KEYS = "extends, name, seed, model, task, training, budget, stages"
 
 
 def edit(old, new):

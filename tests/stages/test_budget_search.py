@@ -109,7 +109,7 @@ def test_no_subset_that_keeps_the_least_of_each_group_matters_more(seed, budget)
 
 def test_a_budget_below_what_has_to_stay_is_refused():
     heads, channels = draw(0)
-    with pytest.raises(ValueError, match="budget must be at least 14, .* got 13"):
+    with pytest.raises(ValueError, match=r"budget must be at least 14, .* got 13"):
         share_budget(
             heads, channels, cost_per_head=HEAD, cost_per_channel=CHANNEL, budget=13, least={"encoder.0.heads": 2}
         )
