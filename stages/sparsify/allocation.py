@@ -29,20 +29,22 @@ def rooms(layers: Sequence[tuple[int, int, int]], *, target: int, min_share: flo
     """Return the limits of layers given as ``(blocks, weights lost with a block, weights)``, for ``target`` weights.
 
     The shares are of a layer's weights. They are kept to the letter where that leaves room for ``target``, else to
-    one block of each layer.
+    one block of each layer, of which a cap below 1 always leaves something.
     """
 
     def limits(share: float, up: bool) -> list[int]:
         exact = [share * size / loss for _, loss, size in layers]
         whole = [math.ceil(value - ROUNDING) if up else math.floor(value + ROUNDING) for value in exact]
-        return [min(count, value) for value, (count, _, _) in zip(whole, layers, strict=True)]
+        return [min(count, number) for number, (count, _, _) in zip(whole, layers, strict=True)]
 
     def total(counts: Sequence[int]) -> int:
         return sum(number * loss for number, (_, loss, _) in zip(counts, layers, strict=True))
 
     most = limits(max_share, up=False)
-    if total(most) < target:
-        most = limits(max_share, up=True)
+    if total(most) < target and max_share < 1.0:
+        spared = [int(count * loss == size) for count, loss, size in layers]
+        raised = zip(limits(max_share, up=True), spared, layers, strict=True)
+        most = [min(count - left, high) for high, left, (count, _, _) in raised]
     least = limits(min_share, up=True)
     if total(least) > target:
         least = limits(min_share, up=False)

@@ -39,10 +39,10 @@ class Sparsifier:
             optimizer.zero_grad()
         pruner.finish()
 
-    At each update every block is judged anew, masked ones too. No raw weight is kept behind a mask: a block that comes
-    back starts at zero. By magnitude and by snip a masked block scores zero, so it comes back only where others are
-    zero as well, or a share falls; snip_momentum remembers what a block was worth, so one that went by a bad stretch
-    may come back while that memory (0.9 a step) outweighs the others'. Nothing changes after the schedule's end.
+    At each update every block is judged anew, masked ones too, but what is gone does not come back while the share does
+    not fall: no raw weight is kept behind a mask, so a masked block scores zero by magnitude and by snip, and by
+    snip_momentum it earns nothing more while no other loses its memory faster (0.9 a step). Equal scores go by whether
+    they are masked already, then by their place. Nothing changes after the schedule's end.
     """
 
     def __init__(

@@ -70,8 +70,8 @@ def test_local_counts_spread_what_limits_hold_back_evenly():
 def test_limits_are_kept_to_the_letter_where_that_leaves_room():
     layers = [(10, 1, 10), (25, 1, 25)]
     assert rooms(layers, target=20, min_share=0.25, max_share=0.95) == [Room(10, 1, 3, 9), Room(25, 1, 7, 23)]
-    # 9 + 23 is less than 0.95 of 35, and 3 + 7 is more than 0.25 of it.
-    assert [r.most for r in rooms(layers, target=33, min_share=0.0, max_share=0.95)] == [10, 24]
+    # 9 + 23 is less than 0.95 of 35, and 3 + 7 more than 0.25 of it; yet no layer is left with nothing.
+    assert [r.most for r in rooms(layers, target=33, min_share=0.0, max_share=0.95)] == [9, 24]
     assert [r.least for r in rooms(layers, target=9, min_share=0.25, max_share=0.95)] == [2, 6]
 
 

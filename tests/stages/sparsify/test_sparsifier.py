@@ -1,0 +1,312 @@
+import copy
+import logging
+
+import pytest
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from stages.sparsify import Sparsifier, SparsifyConfig
+
+STEPS, LR = 20, 1e-2
+
+
+class Small(nn.Module):
+    """A little of everything that has a matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 8, 3, padding=1)
+        self.mix = nn.Conv1d(8, 8, 3, padding=1)
+        self.lstm = nn.LSTM(8, 8)
+        self.transposed = Conv1D(16, 8)
+        self.attention = nn.MultiheadAttention(16, 2)
+        self.classifier = nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = self.mix(torch.relu(self.conv(x[:, None])).mean(-1))
+        x = self.transposed(torch.relu(self.lstm(x.permute(2, 0, 1))[0]))
+        x = self.attention(x, x, x, need_weights=False)[0]
+        return self.classifier(x.mean(0))
+
+
+@pytest.fixture
+def small():
+    torch.manual_seed(0)
+    return Small()
+
+
+@pytest.fixture
+def mlp():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 24), nn.Tanh(), nn.Linear(24, 8))
+
+
+INPUTS = {Small: (5, 6, 6), nn.Sequential: (5, 16)}
+
+
+def steps(model, pruner, count=STEPS, *, first=0, optimizer=None, lr=LR, after=lambda step: None):
+    """Train as any loop does; the inputs follow from the step."""
+    optimizer = optimizer or torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.1)
+    for step in range(first, first + count):
+        x = torch.randn(INPUTS[type(model)], generator=torch.Generator().manual_seed(step))
+        model(x).square().mean().backward()
+        pruner.before_optimizer_step(step)
+        optimizer.step()
+        pruner.after_optimizer_step(step, lr)
+        optimizer.zero_grad()
+        after(step)
+    return optimizer
+
+
+def make(model, num_steps=STEPS, **settings):
+    return Sparsifier(model, SparsifyConfig(**{"schedule": {"every": 3, "end": 0.8}, **settings}), num_steps=num_steps)
+
+
+def zeros(model, pruner):
+    names = pruner.masks()
+    parameters = dict(model.named_parameters())
+    return sum(int((parameters[name] == 0).sum()) for name in names), sum(parameters[name].numel() for name in names)
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "snip", "snip_momentum"])
+@pytest.mark.parametrize("scope", ["global", "local"])
+@pytest.mark.parametrize(("pattern", "block"), [("1x1", 1), ("4x1", 4), ("1x4", 4), ("2:4", 2), ("1:4", 3)])
+def test_the_share_follows_the_schedule_to_one_block_and_ends_exact(mlp, criterion, scope, pattern, block):
+    pruner = make(mlp, criterion=criterion, scope=scope, pattern=pattern, sparsity=0.45)
+    course, seen = pruner._courses[0], []
+
+    def check(step):
+        removed, total = zeros(mlp, pruner)
+        seen.append(removed)
+        if course.is_due(step + 1):
+            assert abs(removed - course.share(step + 1) * total) <= block / 2
+        else:
+            assert removed == (seen[-2] if len(seen) > 1 else 0)
+
+    steps(mlp, pruner, after=check)
+    assert seen[-1] == block * round(0.45 * zeros(mlp, pruner)[1] / block)
+    assert pruner.logs() == {"weights_removed": pytest.approx(0.45, abs=block / 1000)}
+
+
+@pytest.mark.parametrize("every", [1, 4, 7, 1000])
+def test_the_end_is_exact_whatever_the_interval_is(mlp, every):
+    pruner, seen = make(mlp, sparsity=0.8, schedule={"every": every, "end": 0.7}), []
+    steps(mlp, pruner, after=lambda step: seen.append(zeros(mlp, pruner)[0]))
+    assert seen[12] < seen[13] == round(0.8 * 1472)
+    assert set(seen[13:]) == {round(0.8 * 1472)}
+
+
+@pytest.mark.parametrize("pattern", ["1x1", "4x1", "2:4", "channelx1", "1xchannel"])
+@pytest.mark.parametrize("criterion", ["magnitude", "snip_momentum"])
+def test_every_kind_of_layer_is_pruned_in_its_pattern(small, pattern, criterion):
+    pruner = make(small, pattern=pattern, criterion=criterion, sparsity=0.5)
+    steps(small, pruner)
+    pruner.finish()
+    masks, parameters = pruner.masks(), dict(small.named_parameters())
+    assert "classifier.weight" not in masks
+    assert {"conv.weight", "lstm.weight_hh_l0", "transposed.weight", "attention.in_proj_weight"} - masks.keys() == (
+        {"conv.weight"} if pattern == "2:4" else set()
+    )
+    assert all(torch.equal(parameters[name] != 0, mask) for name, mask in masks.items())
+    removed, total = zeros(small, pruner)
+    largest = max(p.shape[0] for p in parameters.values()) if "channel" in pattern else 4
+    assert abs(removed / total - 0.5) <= largest / total
+
+
+def test_no_mask_changes_before_the_beginning_or_after_the_end(mlp):
+    pruner, seen = make(mlp, schedule={"begin": 5, "end": 9, "every": 1}), []
+    steps(mlp, pruner, after=lambda step: seen.append(torch.cat([m.flatten() for m in pruner.masks().values()])))
+    assert all(mask.all() for mask in seen[:5])
+    assert not seen[8].all()
+    assert all(torch.equal(mask, seen[8]) for mask in seen[9:])
+
+
+def test_caps_and_floors_hold_and_the_domain_is_exact_all_the_same(mlp):
+    with torch.no_grad():
+        mlp[0].weight *= 1e-3
+        mlp[4].weight *= 1e3
+    pruner = make(mlp, criterion="magnitude", sparsity=0.6, max_sparsity_per_layer=0.75, min_sparsity_per_layer=0.25)
+    steps(mlp, pruner, lr=1e-6)
+    shares = [float((mlp[index].weight == 0).float().mean()) for index in (0, 2, 4)]
+    assert shares[0] == 0.75
+    assert shares[2] == 0.25
+    assert zeros(mlp, pruner)[0] == round(0.6 * 1472)
+
+
+def test_each_group_is_a_domain_of_its_own_and_the_first_that_picks_a_layer_has_it(mlp):
+    groups = [
+        {"include": ["^0$"], "pattern": "2:4", "sparsity": 0.5},
+        {"include": ["^[02]$"], "pattern": "4x1", "sparsity": 0.25, "schedule": {"kind": "one_shot", "begin": 2}},
+    ]
+    pruner, seen = make(mlp, sparsity=0.9, groups=groups), []
+    steps(mlp, pruner, after=lambda step: seen.append(float((mlp[2].weight == 0).float().mean())))
+    assert (mlp[0].weight.view(-1, 4) == 0).sum(1).eq(2).all()
+    assert seen == [0.0] + [0.25] * 19
+    assert (mlp[2].weight.view(6, 4, 32) == 0).sum(1).unique().tolist() == [0, 4]
+    assert int((mlp[4].weight == 0).sum()) == round(0.9 * 192)
+
+
+def test_layers_the_pattern_does_not_divide_stay_dense_and_one_warning_names_them(caplog):
+    model = nn.Sequential(nn.Linear(16, 8), nn.Linear(8, 10), nn.Linear(10, 8))
+    with caplog.at_level(logging.WARNING):
+        pruner = make(model, pattern="4x4")
+    assert [record.getMessage() for record in caplog.records] == [
+        "4x4 does not divide these layers, which stay dense: 1 (10 × 8), 2 (8 × 10)"
+    ]
+    assert list(pruner.masks()) == ["0.weight"]
+
+
+def test_frozen_weights_are_not_touched(mlp):
+    mlp[0].requires_grad_(False)
+    assert list(make(mlp).masks()) == ["2.weight", "4.weight"]
+    assert list(make(mlp, freeze=["2"]).masks()) == ["4.weight"]
+
+
+def test_disabled_is_dense(mlp):
+    pruner, twin = make(mlp, enabled=False, sparsity=0.9), copy.deepcopy(mlp)
+    steps(mlp, pruner)
+    steps(twin, make(twin, enabled=False))
+    assert all(torch.equal(a, b) for a, b in zip(mlp.parameters(), twin.parameters(), strict=True))
+    assert not (mlp[0].weight == 0).any()
+    assert (pruner.finish(), pruner.logs(), pruner.state_dict()) == (None, {}, {})
+
+
+def test_a_lock_keeps_a_checkpoints_zeros_and_trains_the_rest(mlp):
+    with torch.no_grad():
+        mlp[2].weight[::2, ::3] = 0.0
+    before = mlp[2].weight.detach() == 0
+    pruner = make(mlp, pattern_lock=True)
+    steps(mlp, pruner, after=lambda step: None)
+    assert torch.equal(mlp[2].weight == 0, before)
+    assert not (mlp[0].weight == 0).any()
+
+
+def test_group_lasso_shrinks_blocks_only_up_to_the_end(mlp):
+    def norm(alpha, end):
+        model = copy.deepcopy(mlp)
+        pruner = make(model, pattern="4x1", sparsity=0.0, group_lasso=alpha, schedule={"end": end})
+        steps(model, pruner, lr=1e-3)
+        return float(model[2].weight.detach().norm())
+
+    assert norm(5.0, 1.0) < norm(5.0, 0.5) < norm(0.0, 0.5)
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "snip", "snip_momentum"])
+@pytest.mark.parametrize("pattern", ["1x1", "4x1", "2:4"])
+@pytest.mark.parametrize("kind", ["polynomial", "constant"])
+def test_what_is_gone_does_not_come_back(mlp, criterion, pattern, kind):
+    fallen = []
+    pruner = make(mlp, criterion=criterion, pattern=pattern, sparsity=0.5, schedule={"every": 1, "kind": kind})
+
+    def check(step):
+        gone = ~torch.cat([mask.flatten() for mask in pruner.masks().values()])
+        assert not fallen or bool((gone >= fallen[-1]).all())
+        fallen.append(gone)
+
+    steps(mlp, pruner, after=check)
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "snip", "snip_momentum"])
+@pytest.mark.parametrize("pattern", ["1x1", "4x1", "2:4"])
+@pytest.mark.parametrize("middle", [1, 8, 13, 17])
+def test_a_pruner_restored_in_the_middle_ends_with_identical_masks_and_weights(mlp, criterion, pattern, middle):
+    settings = {"criterion": criterion, "pattern": pattern, "group_lasso": 0.01}
+    pruner = make(mlp, **settings)
+    optimizer = steps(mlp, pruner, middle)
+    other, saved, moments = copy.deepcopy(mlp), pruner.state_dict(), copy.deepcopy(optimizer.state_dict())
+    assert all(tensor.dtype == torch.bool for name, tensor in saved.items() if name.startswith("kept."))
+    steps(mlp, pruner, STEPS - middle, first=middle, optimizer=optimizer)
+    again = make(other, **settings)
+    again.load_state_dict(saved)
+    optimizer = torch.optim.AdamW(other.parameters())
+    optimizer.load_state_dict(moments)
+    steps(other, again, STEPS - middle, first=middle, optimizer=optimizer)
+    assert all(torch.equal(a, b) for a, b in zip(mlp.parameters(), other.parameters(), strict=True))
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in pruner.state_dict().items())
+
+
+def test_restoring_masks_the_weights_and_takes_no_other_state(mlp):
+    pruner, fresh = make(mlp, sparsity=0.8), copy.deepcopy(mlp)
+    steps(mlp, pruner)
+    state = pruner.state_dict()
+    again = make(fresh, sparsity=0.8)
+    again.load_state_dict(state)
+    assert zeros(fresh, again) == zeros(mlp, pruner)
+    assert again.logs() == pruner.logs()
+    for name in state:
+        with pytest.raises(ValueError, match=name):
+            make(fresh).load_state_dict({other: value for other, value in state.items() if other != name})
+        with pytest.raises(ValueError, match="does not fit"):
+            make(fresh).load_state_dict({**state, name: torch.zeros(3)})
+
+
+def test_settings_can_change_after_construction(mlp):
+    pruner = Sparsifier(mlp, {"schedule": {"begin": 0, "end": 10}, "sparsity": 0.3, "groups": [{"include": ["^4"]}]})
+    pruner.update(start_step=4, end_step=6, every=1, sparsity=0.75, kind="linear")
+    seen = []
+    steps(mlp, pruner, 8, after=lambda step: seen.append(zeros(mlp, pruner)[0]))
+    assert seen[2] == 0
+    assert [round(count / 1472, 3) for count in seen[5:]] == [0.75] * 3
+    pruner.update(num_steps=100, end=0.5)
+    assert [course.end for course in pruner._courses] == [50, 50]
+
+
+def test_a_change_that_does_not_fit_changes_nothing(mlp):
+    pruner = make(mlp, pattern="2:4")
+    before = (pruner.config, pruner.num_steps, pruner.domains, pruner._courses)
+    for settings, message in (
+        ({"pattern": "4x1"}, "pattern: cannot be changed in a pruner; what can is begin, end"),
+        ({"sparsity": 0.7}, "sparsity: must be at most 0.5, all that pattern 2:4 can remove, got 0.7"),
+        ({"sparsity": 1.5}, "sparsity: Input should be less than 1, got 1.5"),
+        ({"end_step": 30}, "schedule.end: must be within the stage's 20 steps, got 30"),
+    ):
+        with pytest.raises(ValueError, match=message) as refused:
+            pruner.update(**settings)
+        assert "\n" not in str(refused.value)
+        assert (pruner.config, pruner.num_steps, pruner.domains, pruner._courses) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layers": {"include": ["nowhere"]}}, r"layers: must pick at least one layer of the model, got types"),
+        ({"groups": [{"include": ["nowhere"]}]}, r"groups\[0\].include: must pick a layer that no group before picks"),
+        ({"groups": [{"include": ["0"]}, {"include": ["0"]}]}, r"groups\[1\].include: must pick a layer"),
+        ({"pattern": "5x1"}, r"pattern: must divide at least one layer, but 5x1 divides none; 0 \(32 × 16\)"),
+        ({"sparsity": 0.99, "max_sparsity_per_layer": 0.5}, "sparsity: must be at most max_sparsity_per_layer"),
+        ({"schedule": {"begin": 30, "end": 40}}, "schedule.end: must be within the stage's 20 steps, got 40"),
+    ],
+)
+def test_settings_that_do_not_fit_the_model_are_refused_in_one_line(mlp, settings, message):
+    with pytest.raises(ValueError, match=message) as refused:
+        Sparsifier(mlp, settings, num_steps=STEPS)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_target_above_what_the_layers_let_go_is_refused_with_that_number():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 4))
+    with pytest.raises(ValueError, match=r"sparsity: must be at most 0\.7083, which is what pattern 1xchannel and"):
+        Sparsifier(model, {"pattern": "1xchannel", "sparsity": 0.9, "max_sparsity_per_layer": 0.9}, num_steps=9)
+
+
+def test_weights_without_a_gradient_and_sparse_gradients_are_taken(mlp):
+    model = nn.ModuleDict({"used": nn.Embedding(8, 4, sparse=True), "unused": nn.Linear(4, 4)})
+    pruner = Sparsifier(
+        model,
+        {
+            "sparsity": 0.5,
+            "max_sparsity_per_layer": 1.0,
+            "layers": {"types": ["Embedding", "Linear"]},
+            "schedule": {"begin": 0, "end": 2, "every": 1},
+        },
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(3):
+        model["used"](torch.arange(8)).square().sum().backward()
+        pruner.before_optimizer_step(step)
+        optimizer.step()
+        pruner.after_optimizer_step(step, 0.1)
+        optimizer.zero_grad()
+    assert not model["unused"].weight.any()
+    assert int((model["used"].weight == 0).sum()) == 8
