@@ -2,10 +2,12 @@
 
     python benchmarks/frontier.py --data DIR --model DIR [--points 86 93] [--seeds 42 43 44] [--record]
     python benchmarks/frontier.py --data DIR --model DIR --rows 5000 --points 86 \\
-        --ablation "nni-form=stages.prune_ffn.form=nni" --ablation "hot=stages.*.learning_rate=1e-4"
+        --ablation "nni-form=stages.prune_ffn.form=nni" --ablation "hot=stages.*.learning_rate=1e-4" \\
+        --ablation "kwon=budget.encoder_sparsity=POINT"
 
 Each seed is finetuned once: runs take over by hard links whatever stages another run in --runs-dir has made of the
-same recipe. --rows takes the first rows of the training split, for ablations.
+same recipe. A budget (of POINT: what the point asks for) takes the place of the point's own split between heads and
+channels. --rows takes the first rows of the training split, for ablations.
 """
 
 from __future__ import annotations

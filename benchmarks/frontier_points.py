@@ -11,7 +11,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from pipeline.surgery.architectures import encoder_parameters
-from pipeline.surgery.groups import Kind, PruningGroup, dissect
+from pipeline.surgery.groups import Kind, dissect
+from pipeline.surgery.unit_costs import unit_parameters
 
 NNI_RATIO = 0.5
 LAYER_CAP = 0.95
@@ -48,16 +49,17 @@ class Point:
         """The share of the layers' parameters that goes: what was asked, or the next more that whole units allow."""
         return self.sizes.encoder_sparsity(self.heads, self.channels)
 
-    def overrides(self) -> list[str]:
-        """Return the settings that make the pruning stages stop here.
+    def overrides(self, *, with_budget: bool = False) -> list[str]:
+        """Return the settings that make the pruning stages stop here, or leave that to a budget of the recipe.
 
         Where nearly all channels go, the cap per layer moves half way from their share to all.
         """
         heads = 1 - self.heads / self.sizes.num_heads
         channels = 1 - self.channels / self.sizes.num_channels
         cap = max(LAYER_CAP, (1 + channels) / 2)
-        settings = {"prune_heads.sparsity": heads, "prune_ffn.sparsity": channels, "prune_ffn.scope": "global"}
-        settings["prune_ffn.max_sparsity_per_layer"] = cap
+        settings: dict[str, float | str] = {"prune_ffn.scope": "global", "prune_ffn.max_sparsity_per_layer": cap}
+        settings["prune_heads.sparsity"] = "null" if with_budget else heads
+        settings["prune_ffn.sparsity"] = "null" if with_budget else channels
         return [f"stages.{path}={value}" for path, value in settings.items()]
 
 
@@ -73,17 +75,6 @@ def model_sizes(model: nn.Module) -> Sizes:
         return sum(group.num_units for group in groups if group.kind == kind)
 
     return Sizes(count("heads"), count("channels"), one("heads"), one("channels"), encoder_parameters(model))
-
-
-def unit_parameters(model: nn.Module, group: PruningGroup) -> int:
-    """Return how many parameters go with one unit: its rows of the producers with their biases, and its columns."""
-    total = 0
-    for producer in group.producers:
-        weight = model.get_parameter(f"{producer.path}.weight")
-        has_bias = model.get_submodule(producer.path).bias is not None
-        total += producer.rows_per_unit * (weight.numel() // weight.shape[producer.axis] + has_bias)
-    consumer = model.get_parameter(f"{group.consumer}.weight")
-    return total + group.unit_size * (consumer.numel() // consumer.shape[group.consumer_axis])
 
 
 def folder_sizes(folder: Path) -> Sizes:

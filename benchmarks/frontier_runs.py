@@ -15,11 +15,13 @@ from frontier_points import Point
 from pipeline import load_recipe
 from pipeline.artifacts.run import Run
 from pipeline.recipe import Recipe
+from pipeline.reporting.units import units_kept
 from pipeline.runner import build_plan, execute
 from pipeline.sweeps.sharing import share_stages
 from stages import STAGES
 
 SHIPPED = "shipped"
+AT_POINT = "=POINT"
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,28 @@ class Job:
         return f"{self.ablation.name}-p{self.point.percent:g}-s{self.seed}"
 
     def recipe(self, document: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-        """Return the recipe of the run; ``overrides`` hold for all runs."""
-        own = [*self.point.overrides(), *overrides, *self.ablation.overrides]
+        """Return the recipe of the run; ``overrides`` hold for all runs.
+
+        Where they or the ablation's set a budget, it takes the place of the point's numbers of heads and channels; in
+        ``budget.encoder_sparsity=POINT`` it is that of each point.
+        """
+        share = f"={self.point.percent / 100:g}"
+        changes = [text.replace(AT_POINT, share) for text in (*overrides, *self.ablation.overrides)]
+        has_budget = any(re.match(r"budget\b", text) for text in changes)
+        own = [*self.point.overrides(with_budget=has_budget), *changes]
         return load_recipe({**document, "name": self.name, "seed": self.seed}, stages=STAGES, overrides=own)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run came to: scores by split in [0, 1], and wall seconds by stage."""
+    """What one run came to: scores by split in [0, 1], wall seconds by stage, and the units left by kind."""
 
     job: Job
     dense: Mapping[str, float]
     scores: Mapping[str, float]
     encoder_sparsity: float
     seconds: Mapping[str, float]
+    units: Mapping[str, int]
 
     @classmethod
     def of(cls, job: Job, run: Run, metric: str) -> Outcome:
@@ -82,6 +92,10 @@ class Outcome:
             scores={split: last[f"{split}/{metric}"] for split in splits},
             encoder_sparsity=last["encoder_sparsity"],
             seconds={artifact.name: artifact.manifest.seconds for artifact in artifacts},
+            units={
+                kind: sum(counts)
+                for kind, counts in units_kept([each.total_keep_plan for each in artifacts])[-1].items()
+            },
         )
 
 

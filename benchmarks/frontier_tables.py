@@ -21,7 +21,8 @@ def score_table(outcomes: Sequence[Outcome], splits: Sequence[str]) -> str:
     for group in by_point(outcomes):
         point = group[0].job.point
         cells = [group[0].job.ablation.name, f"{point.percent:g}%"]
-        cells += [f"{fmean(each.encoder_sparsity for each in group):.2%}", str(point.heads), str(point.channels)]
+        cells += [f"{fmean(each.encoder_sparsity for each in group):.2%}"]
+        cells += [f"{fmean(each.units[kind] for each in group):.4g}" for kind in ("heads", "channels")]
         cells.append(str(len(group)))
         for split in splits:
             cells += spread(group, lambda each: 100 * each.scores[split])  # noqa: B023

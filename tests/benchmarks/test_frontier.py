@@ -89,6 +89,17 @@ def test_an_ablation_is_a_name_and_settings_that_win_over_the_point(points, runs
     assert {(stage.config.learning_rate, stage.config.warmup) for stage in recipe.stages} == {(1e-4, 3)}
 
 
+def test_a_budget_takes_the_place_of_the_points_heads_and_channels(points, runs, data, model):
+    sst2_work = importlib.import_module("sst2_work")
+    for text, share in (("budget.encoder_sparsity=POINT", 0.6), ("budget.encoder_sparsity=0.5", 0.5)):
+        job = runs.Job(runs.Ablation.parse(f"kwon={text}"), points.find_point(points.folder_sizes(model), 60), 1)
+        recipe = job.recipe(sst2_work.sst2_recipe(data, model))
+        assert recipe.budget.encoder_sparsity == share
+        assert [recipe.stage(name).config.sparsity for name in ("prune_heads", "prune_ffn")] == [None, None]
+    plain = runs.Job(runs.Ablation("shipped"), job.point, 1).recipe(sst2_work.sst2_recipe(data, model))
+    assert plain.budget is None
+
+
 @pytest.mark.parametrize("wrong", ["nothing", "=a=b", "x=", "x=a", "shipped=a=b", "a/b=c=d"])
 def test_what_is_no_ablation_is_refused(runs, wrong, capsys):
     frontier = importlib.import_module("frontier")
@@ -101,8 +112,22 @@ def make_outcomes(points, runs):
     sizes = points.Sizes(8, 48, 268, 33, 4000)
     job = {seed: runs.Job(runs.Ablation("shipped"), points.Point(60, 4, 9, sizes), seed) for seed in (1, 2)}
     return [
-        runs.Outcome(job[1], {"heldout": 0.90}, {"heldout": 0.88}, 0.6, {"finetune": 10.0, "distill": 4.0}),
-        runs.Outcome(job[2], {"heldout": 0.92}, {"heldout": 0.86}, 0.6, {"finetune": 20.0, "distill": 6.0}),
+        runs.Outcome(
+            job[1],
+            {"heldout": 0.90},
+            {"heldout": 0.88},
+            0.6,
+            {"finetune": 10.0, "distill": 4.0},
+            {"heads": 4, "channels": 9},
+        ),
+        runs.Outcome(
+            job[2],
+            {"heldout": 0.92},
+            {"heldout": 0.86},
+            0.6,
+            {"finetune": 20.0, "distill": 6.0},
+            {"heads": 6, "channels": 9},
+        ),
     ]
 
 
@@ -113,7 +138,7 @@ def cells(table):
 def test_scores_are_means_over_seeds_and_drops_are_against_the_same_seeds_dense_model(points, runs, tables):
     outcomes = make_outcomes(points, runs)
     assert cells(tables.score_table(outcomes, ["heldout"]))[2] == [
-        *("shipped", "60%", "60.00%", "4", "9", "2"),
+        *("shipped", "60%", "60.00%", "5", "9", "2"),
         *("87.00", "1.41", "4.00", "2.83"),
     ]
     assert cells(tables.score_table(outcomes[:1], ["heldout"]))[2][-4:] == ["88.00", "–", "2.00", "–"]
