@@ -175,9 +175,9 @@ def forecast(planned: Plan, *, with_time: bool = False) -> list[StageForecast]:
     ``with_time`` adds seconds, from a few steps of every stage that are timed now.
     """
     from pipeline.forecast.forecasting import forecast as forecast_of
-    from stages.forecasts import FORECASTS
+    from stages.forecasts import FORECASTS, TOUCHED
 
-    return forecast_of(planned, FORECASTS, with_time=with_time)
+    return forecast_of(planned, FORECASTS, with_time=with_time, touched=TOUCHED)
 
 
 def frontier(

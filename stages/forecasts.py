@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from pipeline.forecast.units import Left, Units, UnitsLeft
+from pipeline.forecast.units import Left, Touched, Units, UnitsLeft
 from stages.prune_ffn.config import PruneFfnConfig
 from stages.prune_heads.config import PruneHeadsConfig
 from stages.ranking import kept_multiple, share_count
+from stages.sparsify.touching import touched_lines
 
 
 def all_left(config: Any, before: Left, dense_heads: int) -> Left:
@@ -83,3 +84,6 @@ FORECASTS: Mapping[str, UnitsLeft] = {
     "sparsify": all_left,
 }
 """By what a recipe ``uses``; of a stage that is not here nothing is known beforehand."""
+
+TOUCHED: Mapping[str, Touched] = {"sparsify": touched_lines}
+"""By what a recipe ``uses``: stages that change no shape tell what they will touch."""

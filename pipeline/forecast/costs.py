@@ -69,13 +69,19 @@ class FirstModel:
                 plan[group.name] = Kept(group.num_units, tuple(range(count)))
         return KeepPlan(plan)
 
-    def costs(self, left: Left) -> Costs | None:
-        """Return what the model costs with so many units left; None where training sets how many."""
+    def shapes(self, left: Left) -> PreTrainedModel | None:
+        """Return a model with so many units left, its weights without numbers; None where training sets how many."""
         plan = self.keep_plan(left)
         if plan is None:
             return None
         is_whole = all(len(kept.units) == kept.of for kept in plan.values())
-        model = self._empty if is_whole else condense(self._empty, plan)
+        return self._empty if is_whole else condense(self._empty, plan)
+
+    def costs(self, left: Left) -> Costs | None:
+        """Return what the model costs with so many units left; None where training sets how many."""
+        model = self.shapes(left)
+        if model is None:
+            return None
         return Costs(
             parameters=parameters(model),
             macs=macs(model, self._batch),

@@ -9,34 +9,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.fingerprint import derive_seed
+from pipeline.errors import RecipeError
 from pipeline.forecast.costs import Costs, FirstModel
 from pipeline.forecast.schedule import Amount, training_amount
-from pipeline.forecast.units import Left, UnitsLeft
+from pipeline.forecast.units import Left, Touched, UnitsLeft
 from pipeline.runner.workbench import Workbench
 
 if TYPE_CHECKING:
-    from pipeline.recipe import Recipe
+    from pipeline.recipe import Recipe, StageRecipe
     from pipeline.recipe.budget import StageBudget
     from pipeline.runner import Plan
 
 FIRST = "first model"
 UNKNOWN: Left = {"heads": None, "channels": None}
+EVEN = "  (widths that training sets are shown as if every layer kept as many)"
 
 
 @dataclass(frozen=True)
 class StageForecast:
-    """One stage: the ``costs`` of its model (None: set by training), what it trains on, and the seconds it may take."""
+    """One stage: the ``costs`` of its model (None: set by training), what it trains on, and the seconds it may take.
+
+    ``notes`` tell what it touches, where it leaves every shape as it is.
+    """
 
     stage: str
     costs: Costs | None
     amount: Amount | None = None
     seconds: float | None = None
+    notes: tuple[str, ...] = ()
 
 
-def forecast(plan: Plan, forecasts: Mapping[str, UnitsLeft], *, with_time: bool) -> list[StageForecast]:
+def forecast(
+    plan: Plan, forecasts: Mapping[str, UnitsLeft], *, with_time: bool, touched: Mapping[str, Touched] | None = None
+) -> list[StageForecast]:
     """Return a row for the first model and one for each stage of the plan; ``with_time`` times a few of their steps.
 
-    Data and first model are loaded; nothing is written to the run.
+    Data and first model are loaded; nothing is written to the run. ``touched`` holds by what a stage ``uses`` how it
+    tells what it touches. Raises ``RecipeError`` where that does not fit the model.
     """
     inspector = plan.inspector
     bench = Workbench(inspector, None)
@@ -55,8 +64,24 @@ def forecast(plan: Plan, forecasts: Mapping[str, UnitsLeft], *, with_time: bool)
         stage = inspector.recipe.stages[index]
         amount = training_amount(stage.config, bench.task, derive_seed(inspector.recipe.seed, stage.name))
         costs = first.costs(lefts[index + 1]) or _limits(inspector.recipe, first, index)
-        rows.append(StageForecast(stage.name, costs, amount, spent))
+        notes = _notes(first, stage, lefts[index], (touched or {}).get(stage.uses))
+        rows.append(StageForecast(stage.name, costs, amount, spent, notes))
     return rows
+
+
+def _notes(first: FirstModel, stage: StageRecipe, before: Left, tell: Touched | None) -> tuple[str, ...]:
+    """Return what a stage says it will touch of the model before it; a width that is not known counts as even."""
+    if tell is None:
+        return ()
+    model = first.shapes(before)
+    if model is None:
+        return ("what it touches depends on the widths that training sets before it",)
+    try:
+        lines = tuple(tell(stage.config, model))
+    except ValueError as error:
+        raise RecipeError(f"stages.{stage.name}.{error}") from None
+    is_known = all(units is not None and units.per_layer is not None for units in before.values())
+    return lines if is_known else (*lines, EVEN)
 
 
 def stage_units(

@@ -13,7 +13,7 @@ LEAST, MOST = "at least ", "at most "
 
 
 def forecast_lines(rows: Sequence[StageForecast]) -> list[str]:
-    """Return the table and, where times were estimated, their sum."""
+    """Return the table and, where times were estimated, their sum; then what stages touch that leave shapes alone."""
     has_tokens = any(row.amount is not None and row.amount.tokens is not None for row in rows)
     has_times = any(row.seconds is not None for row in rows)
     headers = ["stage", "encoder\nsparsity", "parameters", "MACs\nper row", "steps", "rows\nseen"]
@@ -23,6 +23,9 @@ def forecast_lines(rows: Sequence[StageForecast]) -> list[str]:
     if has_times:
         total = sum(row.seconds or 0.0 for row in rows)
         lines.append(f"about {_duration(total)} in all, from a few steps timed here and now")
+    for row in rows:
+        if row.notes:
+            lines += ["", row.stage, *(f"  {note}" for note in row.notes)]
     return lines
 
 

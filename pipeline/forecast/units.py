@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.surgery.groups import Kind
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,12 @@ Left = Mapping[Kind, Units | None]
 
 UnitsLeft = Callable[[Any, Left, int], Left]
 """From a stage's config, the units before it, and the heads per layer of the architecture, to the units after it."""
+
+Touched = Callable[[Any, "nn.Module"], Sequence[str]]
+"""From a stage's config and the model it will start from, shapes without numbers, to lines that tell what it touches.
+
+Raises ``ValueError`` for settings that do not fit the model.
+"""
 
 
 def spread(total: int, widths: tuple[int, ...]) -> tuple[int, ...]:
