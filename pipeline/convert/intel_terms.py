@@ -111,12 +111,14 @@ def layers(
 
 
 def schedule(section: Section, begin: float, end: float, decay: str, every: int | None = None) -> dict[str, Any]:
-    """Return the schedule from ``begin`` to ``end``, steps or shares; where they are one, all goes at once."""
+    """Return the schedule from ``begin`` to ``end``, steps or shares.
+
+    Where they are one all goes at once, as in Intel's tool, and ``pruner.update(start_step=…, end_step=…)`` finds the
+    decay and the frequency that it will need.
+    """
     if end < begin:
         section.ledger.mistakes.append(
             Mistake(section.origin, dotted(section.path), f"must not end before it begins ({begin:g}), got {end:g}")
         )
         end = begin
-    if begin == end:
-        return {"kind": "one_shot", "begin": begin, "end": end}
     return {"kind": decay, "begin": begin, "end": end, **({} if every is None else {"every": every})}

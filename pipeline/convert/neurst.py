@@ -115,8 +115,6 @@ def _sparsity(flags: Section) -> tuple[dict[str, Any], dict[str, Any]]:
     if end < begin:
         flags.mistake("end_pruning_step", f"must be at least begin_pruning_step ({begin}), got {end}")
         end = begin
-    if end == begin:
-        return {"kind": "one_shot", "begin": begin, "end": end}, settings
     return {"kind": kind, "power": power, "begin": begin, "end": end, "every": every}, settings
 
 

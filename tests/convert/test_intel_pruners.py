@@ -74,7 +74,7 @@ def test_pruners_that_count_steps_become_a_stage_and_its_groups(converted):
                     "exclude": [],
                     "sparsity": 0.25,
                     "pattern": "3:4",
-                    "schedule": {"kind": "one_shot", "begin": 7, "end": 7},
+                    "schedule": {"kind": "exp", "begin": 7, "end": 7, "every": 500},
                 }
             ],
         }

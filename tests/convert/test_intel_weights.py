@@ -63,7 +63,7 @@ def test_configs_of_a_list_are_domains_that_fall_back_on_what_stands_above_them(
     assert [
         {key: group[key] for key in group if key not in ("types", "include", "exclude")} for group in found["groups"]
     ] == [
-        {"sparsity": 0.25, "pattern": "3:4", "schedule": {"kind": "one_shot", "begin": 7, "end": 7}},
+        {"sparsity": 0.25, "pattern": "3:4", "schedule": {"kind": "cos", "begin": 7, "end": 7, "every": 50}},
         {"pattern_lock": True},
     ]
 
