@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.surgery.groups import PruningGroup, dissect
     from pipeline.surgery.keep_plan import KeepPlan, Kept
     from pipeline.surgery.masking import mask_units
+    from pipeline.surgery.semi_structured import to_semi_structured
 
 _HOMES = {
     "Artifact": "pipeline.artifacts",
@@ -61,6 +62,7 @@ _HOMES = {
     "run": "pipeline.api",
     "status": "pipeline.api",
     "sweep": "pipeline.api",
+    "to_semi_structured": "pipeline.surgery.semi_structured",
 }
 
 __all__ = [
@@ -94,6 +96,7 @@ __all__ = [
     "run",
     "status",
     "sweep",
+    "to_semi_structured",
 ]
 
 
