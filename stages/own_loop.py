@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.recipe.training import StageConfig
@@ -85,4 +86,12 @@ class TaylorPruner(OwnLoopPruner):
 
 
 def _read(kind: type[Config], config: Config | Mapping[str, Any]) -> Config:
-    return kind.model_validate(config) if isinstance(config, Mapping) else config
+    """Return the config; raises ``ValueError`` with one line for the first setting that is wrong."""
+    if not isinstance(config, Mapping):
+        return config
+    try:
+        return kind.model_validate(dict(config))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{path}: {message}, got {first['input']!r}" if path else message) from None

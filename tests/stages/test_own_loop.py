@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from pipeline import MovementPruner, TaylorPruner, condense, mask_units
+from pipeline.surgery.groups import dissect
+from stages.prune_ffn import PruneFfnConfig
+from stages.prune_heads import PruneHeadsConfig
+
+HEADS = {"granularity": "head", "sparsity": 0.5, "score_learning_rate": 0.5, "prune_begin": 0, "prune_end": 4}
+CHANNELS = {"sparsity": 0.25, "scope": "local", "rounds": 2, "prune_begin": 0.0, "prune_end": 0.8}
+
+
+def train(model, pruner, num_steps=5):
+    optimizer = torch.optim.AdamW(model.train().parameters(), lr=1e-2)
+    ids = torch.randint(2, 40, (num_steps, 4, 6), generator=torch.Generator().manual_seed(0))
+    for step in range(num_steps):
+        model(input_ids=ids[step], labels=ids[step, :, 0] % 2).loss.backward()
+        pruner.before_optimizer_step(step)
+        optimizer.step()
+        pruner.after_optimizer_step(step, 1e-2)
+        optimizer.zero_grad()
+    return pruner.finish()
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "units", "left"),
+    [
+        (MovementPruner, HEADS, "heads", 4),
+        (MovementPruner, PruneHeadsConfig(**HEADS), "heads", 4),
+        (TaylorPruner, CHANNELS, "channels", 36),
+        (TaylorPruner, PruneFfnConfig(**CHANNELS), "channels", 36),
+    ],
+)
+def test_a_pruner_is_built_from_a_model_a_config_and_the_number_of_steps(small_bert, kind, config, units, left):
+    model = small_bert(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    pruner = kind(model, config, num_steps=5)
+    plan = train(model, pruner)
+    smaller, masked = condense(model.eval(), plan), mask_units(model, plan)
+    assert sum(group.num_units for group in dissect(smaller) if group.kind == units) == left
+    ids = torch.arange(2, 10)[None]
+    with torch.no_grad():
+        assert torch.allclose(masked(ids).logits, smaller.eval()(ids).logits, atol=1e-5)
+    assert pruner.logs()
+    assert pruner.tensors()
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "told"),
+    [
+        (MovementPruner, {"sparsity": 1.5}, "sparsity: Input should be less than 1, got 1.5"),
+        (MovementPruner, {"sparsty": 0.5}, "sparsty: Extra inputs are not permitted, got 0.5"),
+        (TaylorPruner, {"prune_end": 9}, "prune_end: must be within the stage's 5 steps, got 9; train for longer"),
+        (TaylorPruner, {"sparsity": (0.5,)}, "sparsity: must hold one share for each of 2 layers, got 1"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused_in_one_line(small_bert, kind, config, told):
+    with pytest.raises(ValueError) as caught:
+        kind(small_bert(), config, num_steps=5)
+    assert str(caught.value) == told
