@@ -14,6 +14,7 @@ SIZES = {
     "size_bytes": "bytes of weights",
     "size_gzip_bytes": "gzipped",
 }
+ZEROS = ("weights_touched", "weight_sparsity", "matmul_sparsity", "blocks", "blocks_removed", "gzip_ratio")
 Metrics = Mapping[str, Mapping[str, float]]
 """By stage, in order, what was measured of its model."""
 
@@ -29,6 +30,25 @@ def size_table(measured: Metrics) -> Table | None:
         for stage, metrics in measured.items()
     ]
     return Table("Size", ["stage", *(SIZES[name] for name in known)], rows)
+
+
+def zeros_table(measured: Metrics) -> Table | None:
+    """Return a row per stage that made weights zero: their shares, blocks and gzipped size; None where none did."""
+    rows = [
+        [
+            stage,
+            format_count(metrics["weights_touched"]),
+            format_share(metrics["weight_sparsity"]),
+            format_share(metrics["matmul_sparsity"]),
+            f"{format_count(metrics['blocks_removed'])} of {format_count(metrics['blocks'])}",
+            f"{format_number(metrics['gzip_ratio'])}× smaller",
+        ]
+        for stage, metrics in measured.items()
+        if all(name in metrics for name in ZEROS)
+    ]
+    headers = ["stage", "weights touched", "zeros of these", "zeros of all matrix weights", "blocks", "gzipped"]
+    notes = ["All matrix weights: those of every matrix product and convolution. Gzipped: against the stage's source."]
+    return Table("Zeros in the weights", headers, rows, notes) if rows else None
 
 
 def latency_table(measured: Metrics) -> Table | None:

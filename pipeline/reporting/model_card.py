@@ -39,7 +39,10 @@ COSTS = (
     ("encoder parameters", "encoder_parameters", format_count),
     ("parameters", "parameters", format_count),
     ("MACs per row", "macs", format_count),
+    ("zeros in the weights touched", "weight_sparsity", format_share),
+    ("zeros in all matrix weights", "matmul_sparsity", format_share),
     ("bytes of weights", "size_bytes", format_count),
+    ("bytes gzipped", "size_gzip_bytes", format_count),
     ("latency, batch 1, ms", "latency_b1_ms", format_number),
     ("95th percentile", "latency_b1_p95_ms", format_number),
     ("speed-up, batch 1", "speedup_b1", format_speedup),
@@ -98,6 +101,7 @@ def _facts(recipe: Recipe, stage: str, metrics: Mapping[str, float], config: Map
         "model_type": config["model_type"],
         "pipeline_tag": recipe.task.type,
         "removed": format_share(sparsity) if sparsity > 0 else "",
+        "zeros": format_share(metrics["weight_sparsity"]) if _has_zeros(metrics) else "",
         "source": _source(recipe),
         "data": _dataset_name(recipe),
         "stages": [entry.name for entry in done],
@@ -120,7 +124,7 @@ def card_metadata(
         metadata["datasets"] = [dataset.path]
     metadata["tags"] = [
         "pruneline",
-        "pruned" if metrics.get("encoder_sparsity", 0.0) > 0 else "dense",
+        "pruned" if metrics.get("encoder_sparsity", 0.0) > 0 else "sparse" if _has_zeros(metrics) else "dense",
         config["model_type"],
     ]
     scores = _scores(metrics)
@@ -178,9 +182,15 @@ def _told(settings: BaseModel, names: Iterable[str]) -> str:
         value = getattr(settings, name)
         if isinstance(value, BaseModel):
             told.append(f"{name} ({_told(value, type(value).model_fields)})")
+        elif isinstance(value, tuple) and all(isinstance(part, BaseModel) for part in value):
+            told += [f"{name} ({_told(part, type(part).model_fields)})" for part in value]
         elif value is not None:
             told.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
     return ", ".join(told)
+
+
+def _has_zeros(metrics: Mapping[str, float]) -> bool:
+    return metrics.get("weight_sparsity", 0.0) > 0
 
 
 def _source(recipe: Recipe) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from pipeline.artifacts.commit import write_file
-from pipeline.reporting.cost_tables import latency_table, size_table
+from pipeline.reporting.cost_tables import latency_table, size_table, zeros_table
 from pipeline.reporting.layout import (
     Table,
     format_count,
@@ -103,7 +103,7 @@ class Report:
         return [(table.title, table.markdown()) for table in self.tables()]
 
     def tables(self) -> list[Table]:
-        """Return the stages (without a title), units per layer, metrics around the cuts, sizes and latencies."""
+        """Return the stages (without a title), units per layer, metrics around the cuts, zeros, sizes and latencies."""
         found = [Table("", *self._cells(), self._notes())]
         if any(row.kept for row in self.rows):
             units = [[row.stage, *(format_counts(row.kept.get(kind)) for kind in KINDS)] for row in self.rows]
@@ -111,7 +111,8 @@ class Report:
         if cuts := self._cut_rows():
             found.append(Table("The metric around each cut", ["stage", "metric", "before", "after"], cuts))
         measured = {row.stage: row.metrics for row in self.rows}
-        return [*found, *(table for table in (size_table(measured), latency_table(measured)) if table is not None)]
+        tables = (zeros_table(measured), size_table(measured), latency_table(measured))
+        return [*found, *(table for table in tables if table is not None)]
 
     def recipe_facts(self) -> list[tuple[str, str]]:
         """Return what the recipe asked for, in short."""
