@@ -1,4 +1,4 @@
-from pipeline.reporting.cost_tables import latency_table, size_table
+from pipeline.reporting.cost_tables import latency_table, size_table, zeros_table
 
 MEASURED = {
     "finetune": {
@@ -35,6 +35,14 @@ def test_latency_has_its_spread_and_only_batch_sizes_that_were_timed():
     ]
 
 
+def test_zeros_are_told_of_the_stages_that_made_them():
+    zeros = {"weights_touched": 2000.0, "weight_sparsity": 0.9, "matmul_sparsity": 0.85}
+    made = {**zeros, "blocks": 500.0, "blocks_removed": 450.0, "gzip_ratio": 5.25}
+    table = zeros_table({"finetune": {}, "sparsify": made})
+    assert table.rows == [["sparsify", "2k", "90.0%", "85.0%", "450 of 500", "5.25× smaller"]]
+
+
 def test_what_nobody_measured_makes_no_table():
     assert size_table({"finetune": {}}) is None
+    assert zeros_table({"finetune": {}}) is None
     assert latency_table({"finetune": {}}) is None

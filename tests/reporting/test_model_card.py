@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from huggingface_hub import ModelCard
@@ -9,6 +10,7 @@ from pipeline.reporting.model_card import card_metadata, write_card
 from pipeline.surgery.keep_plan import KeepPlan, Kept
 from stages.finetune.config import FinetuneConfig
 from stages.prune_heads.config import PruneHeadsConfig
+from stages.sparsify.config import SparsifyConfig
 
 PLAN = KeepPlan({"encoder.0.heads": Kept(4, (1, 2)), "encoder.1.heads": Kept(4, ())})
 METRICS = {
@@ -125,3 +127,16 @@ def test_a_dense_model_needs_no_flag_and_claims_no_cut(tmp_path):
 def test_a_score_without_a_value_stays_out_of_the_model_index(tmp_path):
     text = card(tmp_path, metrics={"validation/matthews": float("nan")})
     assert ModelCard(text).data.eval_results is None
+
+
+def test_a_sparse_model_is_told_of_its_zeros_and_the_groups_they_are_in(tmp_path):
+    groups = [{"include": ["query"], "pattern": "2:4"}]
+    config = SparsifyConfig(epochs=1, sparsity=0.5, pattern="4x1", groups=groups)
+    recipe = replace(make_recipe(), stages=(StageRecipe("sparsify", "cut", config),))
+    metrics = {"weight_sparsity": 0.5, "matmul_sparsity": 0.45, "encoder_sparsity": 0.0}
+    text = card(tmp_path, recipe=recipe, metrics=metrics, keep_plan=None, config={"model_type": "bert"})
+    assert ModelCard(text).data.tags == ["pruneline", "sparse", "bert"]
+    assert "nothing is cut out.\nOf the weights that were to be made sparse 50.0% are zero.\n" in text
+    assert "| zeros in all matrix weights | 45.0% |" in text
+    assert "groups (include ('query',), pattern 2:4)" in text
+    assert "yet" in card(tmp_path, recipe=recipe, metrics={}, keep_plan=None, config={"model_type": "bert"})
