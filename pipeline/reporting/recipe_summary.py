@@ -46,6 +46,8 @@ def _title(stage: Mapping[str, Any]) -> str:
 def _word(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Mapping):
+        return f"({in_words(value)})"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return " ".join(map(_word, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
