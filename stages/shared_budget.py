@@ -54,8 +54,7 @@ def within_budget(context: StageContext, run: Callable[[StageContext], StageResu
     groups = dissect(model)
     num_units = sum(group.num_units for group in groups if group.kind == config.prunes)
     decided = _decide(context, model, groups, context.budget)
-    kept = min(num_units, decided.kept[config.prunes])
-    sparsity = 1.0 - kept / num_units if num_units else 0.0
+    sparsity = 1.0 - decided.kept[config.prunes] / num_units if num_units else 0.0
     del model
     logger.info("%s: the budget leaves %s", context.name, _in_words(decided.kept))
     result = run(replace(context, config=config.model_copy(update={"sparsity": sparsity})))
@@ -75,7 +74,8 @@ def _decide(
     allowance.check(model, configs)
     if not budget.to_come:
         own = allowance.fitting(config.prunes, least_kept(groups, {config.prunes: config}))
-        return Decided({config.prunes: own}, {})
+        num_units = sum(group.num_units for group in groups if group.kind == config.prunes)
+        return Decided({config.prunes: min(own, num_units)}, {})
     importances = _importances(context, model, groups, budget.target.rows)
     by_kind = {kind: {g.name: importances[g.name] for g in groups if g.kind == kind} for kind in configs}
     plan = share_budget(

@@ -18,6 +18,7 @@ def recipe_in_short(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("data", in_words(task.get("dataset", {}))),
         ("task", in_words({name: task.get(name) for name in about})),
         ("training", in_words({name: training.get(name) for name in TRAINING})),
+        ("budget", in_words(recipe.get("budget") or {})),
         *((_title(stage), stage_in_short(stage)) for stage in recipe.get("stages", ())),
     ]
     return [(name, text) for name, text in facts if text]

@@ -8,6 +8,7 @@ RECIPE = {
         "metric": ["accuracy", "f1"],
     },
     "training": {"learning_rate": 3e-5, "batch_size": 32, "progress": True},
+    "budget": {"macs": 0.15, "rows": 512},
     "stages": [
         {"uses": "finetune", "name": "finetune", "epochs": 3.0, "teacher": None},
         {
@@ -28,6 +29,7 @@ def test_a_recipe_tells_what_has_a_value_and_names_what_a_stage_uses():
         ("data", "path nyu-mll/glue, name mnli"),
         ("task", "type text-classification, metric accuracy f1"),
         ("training", "learning_rate 3e-05, batch_size 32"),
+        ("budget", "macs 0.15, rows 512"),
         ("finetune", "epochs 3"),
         ("recover (distill)", "steps 20, is_odd true, sparsity 0.5 1, more (b 2)"),
     ]

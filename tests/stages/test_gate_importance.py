@@ -28,13 +28,13 @@ def test_importances_are_squared_gate_gradients_of_one_row_at_a_time(model, task
     expected = scorer.importances()
     found = importances(model, task, rows=1000)
     for name, values in expected.items():
-        torch.testing.assert_close(found[name].float(), values, rtol=1e-3, atol=1e-9)
+        torch.testing.assert_close(found[name].float(), values, rtol=1e-3, atol=1e-4 * float(values.max()))
 
 
 def test_importances_do_not_depend_on_how_rows_are_batched(model, task):
     few, many = importances(model, task, batch_size=5), importances(model, task, batch_size=24)
     for name, values in few.items():
-        torch.testing.assert_close(values, many[name], rtol=1e-3, atol=1e-10)
+        torch.testing.assert_close(values, many[name], rtol=1e-3, atol=1e-4 * float(values.max()))
 
 
 def test_the_same_seed_gives_the_same_bits_and_leaves_no_trace(model, task):

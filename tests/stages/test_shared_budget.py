@@ -6,7 +6,9 @@ from pipeline.allowance import Allowance
 from pipeline.errors import RecipeError
 from pipeline.recipe.budget import BudgetSource, StageBudget
 from pipeline.surgery.architectures import encoder_parameters
+from pipeline.surgery.condense import condense
 from pipeline.surgery.groups import dissect
+from pipeline.surgery.keep_plan import KeepPlan, Kept
 from stages import shared_budget
 from stages.budget_search import share_budget
 from stages.gate_importance import gate_importances
@@ -129,3 +131,14 @@ def test_the_stage_says_how_the_budget_was_split_and_which_settings_it_overrules
     kept = result.details["budget_units"]
     assert f"tiny: the budget leaves {kept['heads']} heads and {kept['channels']} channels" in caplog.messages
     assert "stages.tiny.regular_scale: 3.0 has no effect beside the stage's other settings" in caplog.messages
+
+
+def test_where_more_is_gone_than_the_budget_asks_nothing_else_goes(make_context, small_bert):
+    plan = KeepPlan({"encoder.0.heads": Kept(4, (1,)), "encoder.1.heads": Kept(4, (0,))})
+    model = condense(small_bert(), plan)
+    context = make_context(
+        channels_config(), model=model, parent_keep_plan=plan, budget=budget({"encoder_sparsity": 0.1})
+    )
+    result = PruneFfn().run(context)
+    assert count(result.keep_plan, "channels") == 48
+    assert result.details["budget_units"] == {"channels": 48}
