@@ -50,7 +50,7 @@ def is_two_of_four(weight: Tensor) -> bool:
     """Say whether at most 2 of every 4 consecutive inputs, ``(outputs, inputs)``, are not zero; not where all are."""
     if weight.numel() == 0 or weight.shape[1] % 4:
         return False
-    kept = (weight.detach() != 0).unflatten(1, (-1, 4)).sum(-1)
+    kept = (weight.detach() != 0).reshape(weight.shape[0], -1, 4).sum(-1)
     return int(kept.max()) <= 2 and bool(kept.any())
 
 

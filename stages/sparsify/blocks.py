@@ -46,9 +46,9 @@ class Blocks:
         if self.size == 1:
             return tensor
         matrix = self.weight.matrix(tensor)
-        matrix = matrix.unflatten(0, (matrix.shape[0] // self.rows, self.rows))
-        last = matrix.shape[-1] if self._is_whole_row else self.columns
-        return matrix.unflatten(-1, (matrix.shape[-1] // last, last))
+        rows, *kernel, columns = matrix.shape
+        width = columns if self._is_whole_row else self.columns
+        return matrix.view(rows // self.rows, self.rows, *kernel, columns // width, width)
 
     @property
     def within(self) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ class Course:
             return self.final
         done, first, last = (step - self.begin) / (self.end - self.begin), self.initial, self.final
         if self.kind == "exp":
-            return 1.0 - (1.0 - first) * ((1.0 - last) / (1.0 - first)) ** done
+            return float(1.0 - (1.0 - first) * ((1.0 - last) / (1.0 - first)) ** done)
         return first + (last - first) * self._climbed(done)
 
     def is_due(self, step: int) -> bool:
@@ -50,7 +50,7 @@ class Course:
 
     def _climbed(self, done: float) -> float:
         if self.kind == "polynomial":
-            return 1.0 - (1.0 - done) ** self.power
+            return float(1.0 - (1.0 - done) ** self.power)
         if self.kind == "cos":
             return 1.0 - math.cos(math.pi * done / 2.0)
         return done**3 if self.kind == "cube" else done
