@@ -24,6 +24,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (Distillation, "_teach", "teacher"),
     (torch.autograd, "backward", "backward"),
     (nn.utils, "clip_grad_norm_", "optimizer"),
+    (Stepper, "_cut", "pruner"),
     *(
         (kind, f"{when}_optimizer_step", "pruner")
         for kind in (MovementPruner, UnitPruner)
