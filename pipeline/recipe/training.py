@@ -15,6 +15,7 @@ from pipeline.recipe.values import (
     Number,
     PositiveInteger,
     PositiveNumber,
+    Share,
     StepOrShare,
     Text,
 )
@@ -51,6 +52,9 @@ class TrainingConfig(Frozen):
         (),
         description="regular expressions; parameters whose name one of them is found in do not learn: [embeddings]",
         json_schema_extra=LATER,
+    )
+    dropout: Share | None = Field(
+        None, description="probability in all dropout layers; null: the model's own", json_schema_extra=LATER
     )
     length_pool: PositiveInteger = Field(50, description="batches sorted by length together; 1: no bucketing")
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = Field(

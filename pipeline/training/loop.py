@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import interruption
 from pipeline.training import precision, randomness
+from pipeline.training.dropout import dropout_rate
 from pipeline.training.evaluations import Evaluations
 from pipeline.training.freezing import frozen
 from pipeline.training.half_done import HalfDone
@@ -66,7 +67,7 @@ def train(
     job = Job(model, task, config, objective, pruner, seed, folder, log, name or task.name)
     keep_freed_memory()
     try:
-        with frozen(model, config.freeze, where=job.title):
+        with frozen(model, config.freeze, where=job.title), dropout_rate(model, config.dropout):
             return Loop(job).run()
     finally:
         model.eval()
