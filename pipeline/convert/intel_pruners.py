@@ -14,6 +14,8 @@ TOOL = "Intel Neural Compressor 1.x"
 SECTIONS = ("weight_compression", "weight_compression_pytorch")
 EPOCH_KEYS = ("start_epoch", "end_epoch", "update_frequency")
 STEP_KEYS = ("start_step", "end_step", "update_frequency_on_step")
+EXCLUDED = ("excluded_names", "extra_excluded_names", "exclude_names", "not_to_prune_names")
+"""The first two are of the files, the others what the tool's own class calls them."""
 DEFAULT_END_EPOCH = 4
 DEFAULT_TARGET = 0.97
 
@@ -103,7 +105,7 @@ def _by_epochs(section: Section, length: float, steps_per_epoch: int | None) -> 
 
 def _layers(section: Section, by_steps: bool) -> dict[str, Any]:
     types = terms.layer_types(section, "prune_layer_type", ("Conv2d", "Linear") if by_steps else ("Conv", "Linear"))
-    excluded = [*section.texts("excluded_names"), *section.texts("extra_excluded_names")]
+    excluded = [name for key in EXCLUDED for name in section.texts(key)]
     names = section.texts("names")
     if by_steps:
         return terms.layers(section, "names", types, names, excluded)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.convert.domain import Domain, Length
-from pipeline.convert.layer_names import narrowed
+from pipeline.convert.layer_names import checked, narrowed
 from pipeline.convert.section import Section
 from pipeline.recipe.document import dotted
 from pipeline.recipe.mistakes import Mistake
@@ -101,13 +101,13 @@ def layers(
     section: Section, key: str, types: Sequence[str], included: list[str], excluded: list[str]
 ) -> dict[str, Any]:
     """Return which layers a pruner takes; Intel's excluded names win over its included ones, ours lose to them."""
-    if not included:
-        return {"types": list(types), "include": [], "exclude": excluded}
     try:
-        return {"types": list(types), "include": narrowed(included, excluded), "exclude": []}
+        if included:
+            return {"types": list(types), "include": narrowed(included, excluded), "exclude": []}
+        return {"types": list(types), "include": [], "exclude": [checked(name) for name in excluded]}
     except ValueError as error:
         section.mistake(key, str(error))
-        return {"types": list(types), "include": [], "exclude": []}
+        return {}
 
 
 def schedule(section: Section, begin: float, end: float, decay: str, every: int | None = None) -> dict[str, Any]:

@@ -54,7 +54,7 @@ LEFT_OUT = {
     ),
     "the model's own loss is the one trained on": ("criterion",),
     "the recipe's task says what is trained on and how it is scored": ("task", "dataset", "validator"),
-    "the recipe is the one file that counts": ("config_paths",),
+    "the recipe is the one file that counts": ("config_paths", "include"),
     "the rows are counted in any case": ("experimental_count_batch_num",),
     "processes are started with accelerate launch": ("distribution_strategy", "worker_hosts", "hvd_backend"),
     "say mixed_precision in training": ("dtype", "enable_fp16", "enable_xla"),
@@ -222,8 +222,9 @@ def _put_aside(flags: Section) -> None:
         for name in names:
             for key in (name, f"{name}.class", f"{name}.params"):
                 flags.leave_out(key, why)
-    if flags.text("entry.class", "trainer") not in ("trainer", "Trainer"):
-        flags.mistake("entry.class", "must be trainer: training alone is converted")
+    for name in ("entry", "entry.class"):
+        if flags.text(name, "trainer") not in ("trainer", "Trainer"):
+            flags.mistake(name, f"must be trainer: training alone is converted, got {flags.text(name)!r}")
     for name in ("optimizer_controller", "optimizer_controller_args"):
         flags.refuse(name, "must be taken out: the optimizer is AdamW here")
     for name in ("partial_tuning", "mask_dir", "mask_pkl"):

@@ -104,6 +104,11 @@ def test_a_bare_list_is_one_of_configs_and_its_defaults_are_intels(stage):
         ("group_lasso", "l2", "reg_type: must be group_lasso or none, got 'l2'"),
         ("frequency", "frequence", "pruning_frequence: unknown key (did you mean 'pruning_frequency'?)"),
         ("'layer1.*'", "'layer('", "op_names: must be a regular expression, got 'layer('"),
+        (
+            "  op_names: ['layer1.*']\n  excluded_op_names: [classifier]",
+            "  excluded_op_names: ['*']",
+            "got '*': nothing to",
+        ),
         (r"'layer1.*'", r"'(a)\1'", "op_names: must go without back-references and inline flags beside excluded"),
         ("0.95", "1.5", "max_sparsity_ratio_per_op: must be a number in [0, 1], got 1.5"),
         ("end_step: 500", "end_step: 5", "pruning: must not end before it begins (10), got 5"),

@@ -98,3 +98,14 @@ def test_a_step_that_a_scaler_skips_is_none(model, sparsifier, batches):
         optimizer.zero_grad()
     assert optimizer.num_steps == 2
     assert all(bool(torch.isfinite(tensor).all()) for tensor in own.state_dict().values())
+
+
+def test_accelerate_can_prepare_it(model, sparsifier, batches, same):
+    from accelerate import Accelerator
+
+    plain, prepared = model(), model()
+    pruners = sparsifier(plain), sparsifier(prepared)
+    run(plain, wrapped(plain, pruners[0]), batches)
+    optimizer = Accelerator(cpu=True).prepare(wrapped(prepared, pruners[1]))
+    run(prepared, optimizer, batches)
+    same([(plain, prepared), pruners])
