@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import mmap
+import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,7 +82,11 @@ class Column:
 
 
 class Answers:
-    """The answers in one folder, for any rows of the split in any order."""
+    """The answers in one folder, for any rows of the split in any order.
+
+    Files stay open, so that they may be deleted meanwhile, and are mapped for the time of one reading: what was read
+    before counts to the page cache, and not to the memory of this process.
+    """
 
     def __init__(self, folder: Path) -> None:
         document = read_sealed(folder / MANIFEST)
@@ -89,7 +96,8 @@ class Answers:
         self._order = places["order"].numpy()
         self._starts = places["starts"].numpy()
         self._ends = self._starts + places["counts"].numpy()
-        self._records = {column.name: self._map(column) for column in self.columns}
+        self._handles = {column.name: os.open(folder / column.file, os.O_RDONLY) for column in self.columns}
+        weakref.finalize(self, _close, tuple(self._handles.values()))
 
     @classmethod
     def are_at(cls, folder: Path) -> bool:
@@ -118,17 +126,13 @@ class Answers:
 
     def _take(self, column: Column, index: np.ndarray) -> Tensor:
         """Return the records of the rows at ``index``, ``(records, *shape)``, in memory of their own."""
-        records = self._records[column.name]
-        if column.per_token:
-            spans = zip(self._starts[index].tolist(), self._ends[index].tolist(), strict=True)
-            taken = np.concatenate([records[start:end] for start, end in spans])
-        else:
-            taken = records[self._order[index]]
+        starts = self._starts[index] if column.per_token else self._order[index]
+        ends = self._ends[index] if column.per_token else starts + 1
+        with mmap.mmap(self._handles[column.name], 0, access=mmap.ACCESS_READ) as mapped:
+            records = np.frombuffer(mapped, dtype=STORED[column.dtype]).reshape(-1, column.numbers)
+            taken = np.concatenate([records[start:end] for start, end in zip(starts, ends, strict=True)])
+            del records  # a map can only be given back when nothing looks into it
         return torch.from_numpy(taken).view(column.dtype).view(-1, *column.shape)
-
-    def _map(self, column: Column) -> np.ndarray:
-        mapped = np.memmap(self.folder / column.file, dtype=STORED[column.dtype], mode="r")
-        return np.asarray(mapped).reshape(-1, column.numbers)
 
 
 def _padded(records: Tensor, num_rows: int, mask: Tensor | None, padding: float) -> Tensor:
@@ -138,6 +142,11 @@ def _padded(records: Tensor, num_rows: int, mask: Tensor | None, padding: float)
     padded = records.new_full((*mask.shape, *records.shape[1:]), padding)
     padded[mask] = records
     return padded
+
+
+def _close(handles: tuple[int, ...]) -> None:
+    for handle in handles:
+        os.close(handle)
 
 
 def _size(path: Path) -> int:

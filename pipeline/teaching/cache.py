@@ -90,21 +90,32 @@ class TeacherCache:
 
     def _settle(self, mixed_precision: str, step: int, device: torch.device) -> str:
         """Return the folder of the answers, made if need be; "" where the teacher answers itself."""
-        noted = read_sealed(self._note).get("cached", None if step == 0 else False)
-        place = self._place(mixed_precision)
-        choice = self._choose(mixed_precision, device) if noted is None else Choice(bool(noted), "as it began")
+        note = read_sealed(self._note)
+        noted = note.get("cached", None if step == 0 else False)
+        answered_in = note.get("precision", mixed_precision) if noted is not None else self._found_in(mixed_precision)
+        place = self._place(answered_in)
+        choice = self._choose(answered_in, device) if noted is None else Choice(bool(noted), "as it began")
         took = ""
         if choice.is_cached and not Answers.are_at(place):
-            took = self._write(place, mixed_precision, device)
+            took = self._write(place, answered_in, device)
         if noted is None:
             logger.info("%s: cache_teacher: %s (%s%s)", self._title, str(choice.is_cached).lower(), choice.why, took)
             with writing(self._note):
                 self._note.parent.mkdir(parents=True, exist_ok=True)
-            write_file(self._note, seal({"cached": choice.is_cached, "why": choice.why}))
+            told = {"cached": choice.is_cached, "why": choice.why, "precision": answered_in}
+            write_file(self._note, seal(told))
         return str(place) if choice.is_cached else ""
 
     def _place(self, mixed_precision: str) -> Path:
         return self._shelf.place({"precision": mixed_precision, "hidden": self._has_hidden})
+
+    def _found_in(self, mixed_precision: str) -> str:
+        """Return the precision of the answers to read: the stage's own, unless only those in another are there.
+
+        What an earlier stage wrote in bf16 teaches a stage in float32 as well, and costs no second pass.
+        """
+        likely = [mixed_precision, *(name for name in HIDDEN_DTYPES if name != mixed_precision)]
+        return next((name for name in likely if Answers.are_at(self._place(name))), mixed_precision)
 
     def _choose(self, mixed_precision: str, device: torch.device) -> Choice:
         if self._setting is False:

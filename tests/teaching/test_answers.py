@@ -1,7 +1,11 @@
+import shutil
+
 import pytest
 import torch
 
 from pipeline import interruption
+from pipeline.artifacts import commit as committing
+from pipeline.artifacts.commit import COMMIT_POINTS
 from pipeline.errors import ArtifactError
 from pipeline.interruption import Interrupted
 from pipeline.teaching import writing
@@ -77,6 +81,41 @@ def test_answers_that_are_not_whole_are_no_answers(made_up, tmp_path):
     records.chmod(0o644)
     records.write_bytes(records.read_bytes()[:-1])
     assert not Answers.are_at(folder)
+
+
+def test_answers_may_be_deleted_while_they_are_read(made_up, tmp_path):
+    teacher = made_up()
+    answers = written(tmp_path / "answers", teacher)
+    _, mask = teacher(ROWS)
+    before = answers.read(ROWS, mask, CPU)
+    shutil.rmtree(tmp_path / "answers")
+    after = answers.read(ROWS, mask, CPU)
+    assert all(torch.equal(a, b) for a, b in zip(before.hidden, after.hidden, strict=True))
+
+
+@pytest.mark.parametrize("point", COMMIT_POINTS[:4])
+def test_answers_are_not_taken_for_whole_wherever_a_kill_cuts_their_writing_short(
+    made_up, tmp_path, monkeypatch, point
+):
+    teacher, folder = made_up(), tmp_path / "answers"
+    columns = columns_of(teacher.split, teacher, torch.float32)
+
+    class KilledError(BaseException):
+        pass
+
+    def die(reached):
+        if reached == point:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(committing, "reach", die)
+        patch.setattr(writing, "discard_candidate", lambda folder: None)
+        with pytest.raises(KilledError):
+            write_answers(folder, teacher.split, teacher, columns)
+    assert list(tmp_path.iterdir())
+    assert not Answers.are_at(folder)
+    written(folder, teacher)
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_pass_cut_short_by_a_signal_or_an_error_leaves_nothing(made_up, tmp_path, monkeypatch):
