@@ -158,8 +158,24 @@ def test_hidden_states_are_kept_in_the_type_they_were_computed_in(context_of, ta
         objective = objective_of(context, precision)
         batch = TrainBatch(task.train.batch([1, 2]), [1, 2])
         dtypes[precision] = objective._teach(batch).hidden[0].dtype
+        shutil.rmtree(shelf.folder)
     assert dtypes == {"no": torch.float32, "bf16": torch.bfloat16}
-    assert len(list(shelf.folder.glob("*/*"))) == 2
+
+
+def test_answers_in_another_precision_are_read_rather_than_asked_for_again_and_after_a_resume_too(
+    context_of, task, shelf, asked
+):
+    objective_of(context_of(name="first")[0], "bf16")
+    assert sum(asked) >= len(task.train)
+    asked.clear()
+    context, _ = context_of(name="second")
+    objective_of(context, "no")
+    assert asked == []
+    shutil.rmtree(shelf.folder)
+    resumed = objective_of(context, "no", step=3)
+    assert sum(asked) >= len(task.train)
+    batch = TrainBatch(task.train.batch([4, 39]), [4, 39])
+    assert {layer.dtype for layer in resumed._cache.taught(batch).hidden} == {torch.bfloat16}
 
 
 def test_a_step_that_is_timed_does_not_count_the_teacher_where_its_answers_will_be_read(context_of, task, asked):
