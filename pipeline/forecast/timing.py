@@ -1,4 +1,7 @@
-"""How long stages will take: each is begun as it will run and stopped after a few steps; the rest is arithmetic."""
+"""How long stages will take: each is begun as it will run and stopped after a few steps; the rest is arithmetic.
+
+A stage whose units leave while it trains is begun once more as it is when they have left.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pipeline import interruption
 from pipeline.artifacts.fingerprint import derive_seed
@@ -26,6 +29,18 @@ if TYPE_CHECKING:
 
 WARMUP_STEPS, LEAST_STEPS, MOST_STEPS = 3, 8, 60
 TIMED_SECONDS = 3.0
+
+
+@runtime_checkable
+class GetsFaster(Protocol):
+    """A stage whose steps take less time as it goes on."""
+
+    def soon_fast(self, config: Any, num_steps: int) -> tuple[dict[str, Any], float] | None:
+        """Return the settings with which nearly all steps are as fast as the last, and the share of that in a run.
+
+        The share is the mean over the ``num_steps``: 0 for a step as slow as the first, 1 for one as fast as the last.
+        None where all are alike.
+        """
 
 
 class Enough(Exception):  # noqa: N818 - it tells that all is well
@@ -76,12 +91,12 @@ def estimate_stages(bench: Workbench, first: FirstModel, lefts: Sequence[Left], 
         inspector = bench.inspector
         stage = inspector.recipe.stages[index]
         amount = training_amount(stage.config, bench.task, derive_seed(inspector.recipe.seed, stage.name))
-        steps = _time_steps(bench, models, index, folder / stage.name)
+        training = _training_seconds(bench, models, index, amount, folder / stage.name)
         reference = None if models.is_whole(index + 1) else first.model
         around = time_around(models.before(index + 1), reference, bench.task)
         is_cut = lefts[index] != lefts[index + 1]
         evaluations = num_evaluations(stage.config, bench.task) + (3 if is_cut else 1)
-        yield steps.seconds(amount) + evaluations * around.evaluation + around.measurements
+        yield training + evaluations * around.evaluation + around.measurements
 
 
 class Models:
@@ -106,11 +121,26 @@ class Models:
         return [plan for plan in self.plans[: index + 1] if plan is not None][-1]
 
 
-def _time_steps(bench: Workbench, models: Models, index: int, folder: Path) -> StepTimes:
-    """Begin the stage as it will run, with its pruner and its teacher, and return the times of its first steps."""
+def _training_seconds(bench: Workbench, models: Models, index: int, amount: Amount, folder: Path) -> float:
+    """Return what the steps of the stage take, those that get faster weighed by how much."""
+    machine, config = bench.inspector.stages[index], bench.inspector.recipe.stages[index].config
+    first = _time_steps(bench, models, index, folder / "first").seconds(amount)
+    faster = machine.soon_fast(config, amount.steps) if isinstance(machine, GetsFaster) else None
+    if faster is None:
+        return first
+    changes, share = faster
+    last = _time_steps(bench, models, index, folder / "last", **changes).seconds(amount)
+    return (1.0 - share) * first + share * last
+
+
+def _time_steps(bench: Workbench, models: Models, index: int, folder: Path, **settings: Any) -> StepTimes:
+    """Begin the stage as it will run, with its pruner and its teacher, and return the times of its first steps.
+
+    ``settings`` replace its own.
+    """
     inspector = bench.inspector
     stage = inspector.recipe.stages[index]
-    changes = {"log_every": 1, "evaluate_every": None, "progress": False, "save_seconds": float("inf")}
+    changes = {"log_every": 1, "evaluate_every": None, "progress": False, "save_seconds": float("inf"), **settings}
     log = StepTimes(folder / "metrics.jsonl")
     context = StageContext(
         name=stage.name,

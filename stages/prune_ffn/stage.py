@@ -20,6 +20,19 @@ class PruneFfn:
         """Say whether distillation is on."""
         return config.distill is not None
 
+    def soon_fast(self, config: Any, num_steps: int) -> tuple[dict[str, Any], float] | None:
+        """Return the settings that cut everything after the first step, and the share of what goes that a step lacks.
+
+        None where masked channels cost what the others do.
+        """
+        from stages.schedules import Rounds, resolve_span
+
+        if not config.cut_at_rounds:
+            return None
+        rounds = Rounds(resolve_span(config.prune_begin, config.prune_end, num_steps), config.rounds)
+        gone = sum(rounds.progress(rounds.done(step)) for step in range(num_steps)) / num_steps
+        return {"prune_begin": 0, "prune_end": 1, "rounds": 1}, gone
+
     def run(self, context: StageContext) -> StageResult:
         """Return the condensed model, its keep plan, and the importances of every round."""
         from stages.shared_budget import within_budget

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.forecast import timing
@@ -48,3 +50,22 @@ def test_training_ends_once_enough_steps_took_long_enough_or_there_are_many(cloc
 
 def test_a_training_that_ended_at_once_is_told_no_time(tmp_path):
     assert StepTimes(tmp_path / "log").seconds(Amount(1, 8, None)) == 0.0
+
+
+@pytest.mark.parametrize(("faster", "expected"), [(({"rounds": 1}, 0.75), 130.0), (None, 400.0)])
+def test_steps_that_get_faster_are_weighed_by_how_much_of_the_stage_they_are(monkeypatch, tmp_path, faster, expected):
+    stage, settings = SimpleNamespace(config="config"), []
+    machine = SimpleNamespace(soon_fast=lambda config, num_steps: faster if num_steps == 20 else None)
+    inspector = SimpleNamespace(stages=[machine], recipe=SimpleNamespace(stages=[stage]))
+
+    def times(bench, models, index, folder, **changes):
+        settings.append((folder.name, changes))
+        return SimpleNamespace(seconds=lambda amount: amount.steps * (2.0 if changes else 20.0))
+
+    monkeypatch.setattr(timing, "_time_steps", times)
+    bench = SimpleNamespace(inspector=inspector)
+    found = timing._training_seconds(bench, None, 0, Amount(20, 160, None), tmp_path)
+    assert found == pytest.approx(expected)
+    assert settings == [("first", {}), ("last", {"rounds": 1})][: len(settings)]
+    del machine.soon_fast
+    assert timing._training_seconds(bench, None, 0, Amount(20, 160, None), tmp_path) == pytest.approx(400.0)

@@ -142,6 +142,26 @@ def test_channels_that_leave_at_each_round_leave_the_model_that_masks_leave(
     assert cut.metrics == masked.metrics
 
 
+def test_the_settings_that_a_forecast_times_cut_after_the_first_step(make_context, monkeypatch):
+    from pipeline.training.stepper import Stepper
+
+    config = PruneFfnConfig(**QUICK, sparsity=0.8, rounds=4, prune_end=8, distill=None)
+    changes, share = PruneFfn().soon_fast(config, 12)
+    assert share == pytest.approx((2 * (37 / 64) + 2 * (56 / 64) + 2 * (63 / 64) + 4) / 12)
+    widths, step = [], Stepper.step
+
+    def watched(self, *arguments):
+        step(self, *arguments)
+        widths.append(sum(layer.intermediate.dense.out_features for layer in self.job.model.bert.encoder.layer))
+
+    monkeypatch.setattr(Stepper, "step", watched)
+    PruneFfn().run(make_context(config, name="slow"))
+    PruneFfn().run(make_context(config.model_copy(update=changes), name="fast"))
+    assert widths[0] == 48
+    assert widths[12:] == [widths[11]] * 12
+    assert PruneFfn().soon_fast(PruneFfnConfig(**QUICK, cut_at_rounds=False), 12) is None
+
+
 @pytest.mark.parametrize("edge", [0.0, 0.5, 1.0])
 def test_one_shot_cuts_go_by_what_was_observed(make_context, edge):
     at = {"prune_begin": edge, "prune_end": edge, "distill": None}
