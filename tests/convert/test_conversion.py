@@ -14,7 +14,7 @@ LIKE = {
     "name": "mine",
     "model": {"config": {"model_type": "bert"}},
     "task": {"type": "text-classification", "dataset": {"builtin": "grammar"}, "text": "text"},
-    "training": {"batch_size": 4, "epochs": 2},
+    "training": {"batch_size": 4, "epochs": 2, "mixed_precision": "no", "max_grad_norm": None},
     "stages": [{"uses": "finetune"}],
 }
 
@@ -24,9 +24,12 @@ def test_the_recipe_is_one_that_can_be_loaded(tmp_path):
     convert_config(tmp_path / "old.yaml", output=tmp_path / "new.yaml", like=LIKE, stages=KNOWN)
     recipe = load_recipe(tmp_path / "new.yaml", stages=KNOWN)
     assert (recipe.model.config, recipe.training.batch_size) == ({"model_type": "bert"}, 4)
+    assert (recipe.training.mixed_precision, recipe.training.max_grad_norm) == ("no", None)
     config = recipe.stage("sparsify").config
     assert (config.steps, config.pattern, config.layers.include) == (10, "4x1", ("query",))
-    assert "To be filled in" not in (tmp_path / "new.yaml").read_text()
+    text = (tmp_path / "new.yaml").read_text()
+    assert "training: {batch_size: 4, max_grad_norm: null, mixed_precision: 'no'}" in text
+    assert "To be filled in" not in text
 
 
 def test_without_a_recipe_to_go_by_model_and_task_are_to_be_filled_in(tmp_path):
