@@ -40,6 +40,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--rows", type=int, help="only the first rows of the training split")
     parser.add_argument("--ratio", type=float, default=NNI_RATIO, help="share of channels kept over share of heads")
+    parser.add_argument("--heads", type=int, help="heads that stay at every point, whatever the ratio")
     parser.add_argument("--ablation", type=Ablation.parse, action="append", default=[], metavar="NAME=OVERRIDES")
     parser.add_argument("--without-shipped", action="store_true", help="run the ablations alone")
     parser.add_argument("--list", action="store_true", help="print the points and the runs, and run nothing")
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, print the tables, and record them if asked."""
     options = parse(arguments)
     sizes = folder_sizes(options.model)
-    points = [find_point(sizes, percent, ratio=options.ratio) for percent in options.points]
+    points = [find_point(sizes, percent, ratio=options.ratio, heads=options.heads) for percent in options.points]
     ablations = options.ablation if options.without_shipped else [Ablation(SHIPPED), *options.ablation]
     jobs = list(all_jobs(ablations, points, options.seeds))
     asked = markdown_table(["asked", "exact", "heads kept", "channels kept"], points_table(points))

@@ -84,22 +84,26 @@ def folder_sizes(folder: Path) -> Sizes:
         return model_sizes(AutoModelForSequenceClassification.from_config(config))
 
 
-def find_point(sizes: Sizes, percent: float, *, ratio: float = NNI_RATIO) -> Point:
+def find_point(sizes: Sizes, percent: float, *, ratio: float = NNI_RATIO, heads: int | None = None) -> Point:
     """Return the point of at least ``percent`` encoder sparsity, by less than the parameters of one channel more.
 
     Of all pairs of counts that give it, the one whose share of channels is nearest to ``ratio`` times its share of
-    heads: with NNI's ratio of a half a layer's channels are thinned out twice as much as its heads.
+    heads: with NNI's ratio of a half a layer's channels are thinned out twice as much as its heads. With ``heads`` so
+    many stay, and channels fill the rest.
     """
     gone_at_least = -int(-sizes.encoder_parameters * percent // 100)
     units = sizes.num_heads * sizes.parameters_per_head + sizes.num_channels * sizes.parameters_per_channel
     spare = units - gone_at_least
-    pairs = [(heads, _channels_left(sizes, spare, heads)) for heads in range(1, sizes.num_heads + 1)]
+    counts = range(1, sizes.num_heads + 1) if heads is None else [heads]
+    pairs = [(count, _channels_left(sizes, spare, count)) for count in counts]
     fitting = [pair for pair in pairs if 1 <= pair[1] <= sizes.num_channels]
+    if not fitting and heads is not None:
+        raise SystemExit(f"--heads: must leave room for a channel at --points {percent:g}, got {heads}")
     if not fitting:
         most = 100 * sizes.encoder_sparsity(1, 1)
         raise SystemExit(f"--points: must leave a head and a channel, at most {most:.2f} for this model, got {percent}")
-    heads, channels = min(fitting, key=lambda pair: _imbalance(sizes, *pair, ratio))
-    return Point(percent, heads, channels, sizes)
+    kept, channels = min(fitting, key=lambda pair: _imbalance(sizes, *pair, ratio))
+    return Point(percent, kept, channels, sizes)
 
 
 def _channels_left(sizes: Sizes, spare: int, heads: int) -> int:

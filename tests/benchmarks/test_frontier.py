@@ -60,6 +60,11 @@ def test_minilms_86_per_cent_are_those_of_nni(points):
     point = points.find_point(minilm, 86.0)
     assert (point.heads, point.channels) == (15, 959)
     assert points.find_point(minilm, 86.0, ratio=1.0).heads < 15
+    few = points.find_point(minilm, 86.0, heads=6)
+    assert few.heads == 6
+    assert 0 <= few.encoder_sparsity - 0.86 < minilm.parameters_per_channel / minilm.encoder_parameters
+    with pytest.raises(SystemExit, match=r"--heads: must leave room for a channel at --points 93, got 16"):
+        points.find_point(minilm, 93.0, heads=16)
 
 
 def test_the_settings_of_a_point_keep_exactly_its_units_and_are_valid(points, runs, data, model):
