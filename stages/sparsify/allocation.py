@@ -62,14 +62,13 @@ def ranked_counts(rankings: Sequence[Ranking], limits: Sequence[Room], target: i
         return [room.least for room in limits]
     if target >= sum(room.most * room.loss for room in limits):
         return [room.most for room in limits]
-    upper = torch.stack([ranking.upper() for ranking in rankings]).cumsum(1)
+    upper = torch.stack([ranking.upper() for ranking in rankings]).cumsum_(1)
     at = _first_reaching(upper, limits, target)
     before = upper[:, at - 1] if at else torch.zeros(len(limits), dtype=torch.int64)
-    lower = torch.stack([ranking.lower(at) for ranking in rankings]).cumsum(1) + before[:, None]
+    lower = torch.stack([ranking.lower(at) for ranking in rankings]).cumsum_(1).add_(before[:, None])
     at = _first_reaching(lower, limits, target)
-    less = _within(lower[:, at - 1] if at else before, limits).tolist()
-    upto = _within(lower[:, at], limits).tolist()
-    return _with_ties(less, upto, limits, target)
+    less = _within(lower[:, at - 1] if at else before, limits)
+    return _with_ties(less, _within(lower[:, at], limits), limits, target)
 
 
 def even_counts(limits: Sequence[Room], target: int) -> list[int]:
@@ -96,20 +95,22 @@ def _wanted(limits: Sequence[Room], share: float) -> list[float]:
     return [min(room.most, max(room.least, share * room.count)) for room in limits]
 
 
-def _within(counts: Tensor, limits: Sequence[Room]) -> Tensor:
-    """Return counts ``(layers, …)`` brought within each layer's limits."""
-    shape = (-1, *[1] * (counts.ndim - 1))
-    least, most = (
-        torch.tensor(values).view(shape) for values in zip(*((r.least, r.most) for r in limits), strict=True)
-    )
-    return counts.clamp(min=least, max=most)
+def _within(counts: Tensor, limits: Sequence[Room]) -> list[int]:
+    """Return counts ``(layers,)`` brought within each layer's limits."""
+    return [min(room.most, max(room.least, count)) for room, count in zip(limits, counts.tolist(), strict=True)]
 
 
 def _first_reaching(counts: Tensor, limits: Sequence[Room], target: int) -> int:
     """Return the first bin up to which ``target`` weights go, of cumulative counts ``(layers, bins)``."""
-    losses = torch.tensor([room.loss for room in limits])
-    totals = (_within(counts, limits) * losses[:, None]).sum(0)
-    return min(int(torch.searchsorted(totals, target)), counts.shape[1] - 1)
+    low, high = 0, counts.shape[1] - 1
+    while low < high:
+        middle = (low + high) // 2
+        within = _within(counts[:, middle], limits)
+        if sum(room.loss * count for room, count in zip(limits, within, strict=True)) < target:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _with_ties(less: Sequence[int], upto: Sequence[int], limits: Sequence[Room], target: int) -> list[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -12,6 +15,8 @@ from stages.sparsify.ranking import Ranking, float_order
 MOMENTUM = 0.9
 FEW = 8
 """Up to so many weights of a group are ordered by comparing each with each, which is faster than sorting them."""
+GROUPS = 1 << 16
+"""Groups that are looked at together, so that they stay in a processor's cache."""
 
 
 class MaskedWeight:
@@ -30,6 +35,7 @@ class MaskedWeight:
         self.kept = torch.ones(self.grain.grid, dtype=torch.bool, device=device)
         self.has_memory = criterion == "snip_momentum" and not is_locked
         self.scores = torch.zeros(self.grain.grid, device=device) if self.has_memory else None
+        self._lowest: Tensor | None = None
         self.num_removed = 0
         """Weights that are masked."""
         if is_locked:
@@ -51,30 +57,42 @@ class MaskedWeight:
 
     def ranking(self, reduce: Reduce) -> Ranking:
         """Return the blocks' scores, ``blocks.count`` of them: what goes with a block, as a mean or a sum."""
-        loss, kept = self.blocks.loss, self.kept
         if self.blocks.is_partial:
-            groups = self._by_group(self._entries())
-            found, kept = (groups * self._lowest()).sum(1), self._by_group(self.kept).all(1)
-        elif self.scores is None and self.blocks.size == 1:
+            return self._group_ranking(reduce)
+        device = self._parameter.device
+        if self.scores is None and self.blocks.size == 1:
             flat = self._parameter.detach().flatten()
-            return Ranking(flat.numel(), flat.device, lambda begin, end: flat[begin:end].float().abs())
-        else:
-            found = self._entries()
-        return Ranking.of(found / loss if reduce == "mean" and loss > 1 else found, kept)
+            return Ranking(len(flat), device, lambda begin, end: float_order(flat[begin:end].float().abs()))
+        scores, kept = self._entries().flatten(), self.kept.flatten()
+        if reduce == "mean" and self.blocks.size > 1:
+            scores = scores / self.blocks.size
+        return Ranking(len(scores), device, lambda begin, end: float_order(scores[begin:end]) + kept[begin:end])
+
+    def _group_ranking(self, reduce: Reduce) -> Ranking:
+        """Return the ranking of groups of which N stay, by what the others are worth; that is summed when asked for."""
+        entries, kept = self._by_group(self._entries()), self._by_group(self.kept)
+        lowest = self._lowest = lowest_of_each(entries, kept, self.blocks.loss)
+
+        @cache
+        def order() -> Tensor:
+            found = (entries.t() * lowest).sum(0)
+            return float_order(found / self.blocks.loss if reduce == "mean" else found) + kept.all(1)
+
+        return Ranking(len(entries), entries.device, lambda begin, end: order()[begin:end])
 
     def remove(self, count: int, ranking: Ranking) -> None:
-        """Mask the ``count`` lowest blocks and no others; the parameter is written by ``write``."""
+        """Mask the ``count`` lowest blocks of ``ranking``, the last one made, and no others; ``write`` applies it."""
         kept = ranking.keep(count)
-        if self.blocks.is_partial:
-            stays = kept[:, None] | ~self._lowest()
+        if self._lowest is not None:
             view = self.blocks.view(self.kept)
-            view.copy_(stays.view(view.shape))
+            view.copy_((kept | ~self._lowest).t().view(view.shape))
         else:
             self.kept = kept.view(self.grain.grid)
         self.num_removed = count * self.blocks.loss
 
     def forget(self) -> None:
-        """Let go of scores that are of one step only."""
+        """Let go of what is of one step only."""
+        self._lowest = None
         if self._criterion == "snip":
             self.scores = None
 
@@ -134,27 +152,33 @@ class MaskedWeight:
             return self.scores
         return self.grain.summed(self._parameter.detach().float().abs())
 
-    def _lowest(self) -> Tensor:
-        """Return which weights of every group go with it, ``(blocks, weights of a block)`` bool."""
-        order = float_order(self._by_group(self._entries())) + self._by_group(self.kept)
-        return lowest_of_each(order, self.blocks.loss)
-
     def _by_group(self, entries: Tensor) -> Tensor:
         """Return each weight's entry as ``(blocks, weights of a block)``."""
         return self.blocks.view(entries).reshape(self.blocks.count, self.blocks.size)
 
 
-def lowest_of_each(groups: Tensor, number: int) -> Tensor:
-    """Return which ``number`` of each group, ``(groups, members)``, are lowest, bool; of equal ones the first."""
-    members = groups.shape[1]
-    if members > FEW:
-        order = groups.argsort(dim=1, stable=True)
-        return torch.zeros_like(groups, dtype=torch.bool).scatter_(1, order[:, :number], True)
-    columns = groups.t().contiguous()
-    rank = torch.zeros(columns.shape, dtype=torch.uint8, device=groups.device)
-    for first in range(members):
-        for second in range(first + 1, members):
-            is_lower = columns[second] < columns[first]
-            rank[first] += is_lower
-            rank[second] += ~is_lower
-    return (rank < number).t()
+def lowest_of_each(entries: Tensor, kept: Tensor, number: int) -> Tensor:
+    """Return which ``number`` of each group are lowest, ``(members, groups)`` bool.
+
+    ``entries`` and ``kept`` are ``(groups, members)``; of equal entries those not kept go first, then the first.
+    """
+    parts = zip(entries.split(GROUPS), kept.split(GROUPS), strict=True)
+    orders = ((float_order(entry) + is_kept).t().contiguous() for entry, is_kept in parts)
+    ranks = _ranks_by_comparing if entries.shape[1] <= FEW else _ranks_by_sorting
+    return torch.cat([ranks(order) < number for order in orders], dim=1)
+
+
+def _ranks_by_sorting(members: Tensor) -> Tensor:
+    """Return the rank of each entry in its column, ``(members, groups)``."""
+    return members.argsort(dim=0, stable=True).argsort(dim=0)
+
+
+def _ranks_by_comparing(members: Tensor) -> Tensor:
+    """Return the rank of each entry in its column: how many are lower, or as low and before it."""
+    ranks = torch.zeros(members.shape, dtype=torch.uint8, device=members.device)
+    ranks += torch.arange(len(members), dtype=torch.uint8, device=members.device)[:, None]
+    for first, second in itertools.combinations(range(len(members)), 2):
+        is_lower = (members[second] < members[first]).view(torch.uint8)
+        ranks[first] += is_lower
+        ranks[second] -= is_lower
+    return ranks

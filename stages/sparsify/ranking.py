@@ -28,28 +28,18 @@ class Threshold:
 
 
 class Ranking:
-    """The scores of one layer, float32 and not negative, in order of their place.
+    """The scores of one layer in order of their place, as the bits of floats that are not negative.
 
-    ``piece(begin, end)`` returns those places; it is asked for each several times, so that what is cheap to compute
-    need not be held. With ``kept``, ``(count,)`` bool, what is not kept already goes before what has the same score
-    and is: where gradients vanish, many scores are zero, and no weight should fall for one that has fallen.
+    ``piece(begin, end)`` returns those places, int32; it is asked for each several times, so that what is cheap to
+    compute need not be held.
     """
 
-    def __init__(
-        self, count: int, device: torch.device, piece: Callable[[int, int], Tensor], kept: Tensor | None = None
-    ) -> None:
+    def __init__(self, count: int, device: torch.device, piece: Callable[[int, int], Tensor]) -> None:
         self.count = count
         self._device = device
         self._piece = piece
-        self._kept = kept
         self._upper: Tensor | None = None
         self._lower: tuple[int, Tensor] | None = None
-
-    @classmethod
-    def of(cls, scores: Tensor, kept: Tensor) -> Ranking:
-        """Return the ranking of scores that are held, ``kept`` being of their shape."""
-        flat = scores.flatten()
-        return cls(flat.numel(), flat.device, lambda begin, end: flat[begin:end], kept.flatten())
 
     def upper(self) -> Tensor:
         """Return how many scores lie in each bin of the upper bits, ``(UPPER_BINS,)`` int64 on the CPU."""
@@ -97,9 +87,7 @@ class Ranking:
     def _bits(self) -> Iterator[tuple[int, Tensor]]:
         piece = PIECE if self._device.type == "cpu" else self.count
         for begin in range(0, self.count, piece):
-            end = min(begin + piece, self.count)
-            bits = float_order(self._piece(begin, end))
-            yield begin, bits if self._kept is None else bits + self._kept[begin:end]
+            yield begin, self._piece(begin, min(begin + piece, self.count))
 
     def _counted(self, bin_of: Callable[[Tensor], Tensor], num_bins: int) -> Tensor:
         counts = torch.zeros(num_bins, dtype=torch.int64, device=self._device)
@@ -109,7 +97,11 @@ class Ranking:
 
 
 def float_order(scores: Tensor) -> Tensor:
-    """Return integers, int32, that are ordered as floats that are not negative are."""
+    """Return integers, int32, that are ordered as the floats, float32 and not negative, are.
+
+    The next integer lies between a score and the next larger one, so adding 1 for what is kept lets what is not go
+    first among equal scores: where gradients vanish many are zero, and no weight should fall for one that has fallen.
+    """
     return scores.contiguous().view(torch.int32)
 
 

@@ -4,14 +4,16 @@ import pytest
 import torch
 
 from stages.sparsify.allocation import Room, even_counts, ranked_counts, rooms
-from stages.sparsify.ranking import Ranking
+from stages.sparsify.ranking import Ranking, float_order
+
+
+def ranking(layer):
+    order = float_order(torch.tensor(layer, dtype=torch.float32))
+    return Ranking(len(order), order.device, lambda begin, end: order[begin:end])
 
 
 def rankings(*layers):
-    return [
-        Ranking.of(torch.tensor(layer, dtype=torch.float32), torch.ones(len(layer), dtype=torch.bool))
-        for layer in layers
-    ]
+    return [ranking(layer) for layer in layers]
 
 
 def random_layers(seed, widths):

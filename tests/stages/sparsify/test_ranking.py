@@ -7,8 +7,9 @@ from stages.sparsify import ranking
 from stages.sparsify.ranking import Ranking, float_order
 
 
-def of(values):
-    return Ranking(len(values), values.device, lambda begin, end: values[begin:end])
+def of(values, kept=False):
+    order = float_order(values) + kept
+    return Ranking(len(values), values.device, lambda begin, end: order[begin:end])
 
 
 def lowest_by_sorting(values, count):
@@ -46,5 +47,5 @@ def test_ties_do_not_overshoot():
 def test_of_equal_scores_those_already_masked_go_first():
     scores = torch.tensor([0.0, 0.0, 3.0, 0.0, 0.0])
     kept = torch.tensor([True, False, True, True, False])
-    assert Ranking.of(scores, kept).keep(2).tolist() == kept.tolist()
-    assert Ranking.of(scores, kept).keep(3).tolist() == [False, False, True, True, False]
+    assert of(scores, kept).keep(2).tolist() == kept.tolist()
+    assert of(scores, kept).keep(3).tolist() == [False, False, True, True, False]
