@@ -19,6 +19,7 @@ REPLACED = {
     "bert-base-mnli": (*GRAMMAR, "task.text=[text, other]", "task.label=better", "task.validation=validation"),
     "bert-base-sst2": ONE_TEXT,
     "minilm-sst2": ONE_TEXT,
+    "minilm-sst2-sparse": ONE_TEXT,
 }
 TRIAL = ("stages.*.steps=4", "stages.*.batch_size=8", "training.progress=false", "training.mixed_precision=no")
 
@@ -27,7 +28,12 @@ TRIAL = ("stages.*.steps=4", "stages.*.batch_size=8", "training.progress=false",
 def test_a_shipped_recipe_runs_with_model_and_data_replaced(name, tmp_path):
     finished = run(name, runs_dir=tmp_path, overrides=[*REPLACED[name], *TRIAL])
     assert finished.name == name
-    assert finished.stages == ("finetune", "prune_heads", "recover_heads", "prune_ffn", "recover_ffn")
     metrics = [finished[stage].metrics for stage in finished.stages]
     assert all("validation/accuracy" in found for found in metrics)
+    if name.endswith("-sparse"):
+        assert finished.stages == ("finetune", "sparsify")
+        assert metrics[-1]["weight_sparsity"] == pytest.approx(0.8, abs=1e-3)
+        assert metrics[-1]["size_gzip_bytes"] < metrics[0]["size_gzip_bytes"]
+        return
+    assert finished.stages == ("finetune", "prune_heads", "recover_heads", "prune_ffn", "recover_ffn")
     assert metrics[-1]["encoder_parameters"] < metrics[0]["encoder_parameters"]

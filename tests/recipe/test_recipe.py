@@ -43,6 +43,12 @@ def test_a_shipped_recipe_has_the_five_stages_and_survives_its_dump(name):
     assert name in shipped_recipes()
 
 
+def test_the_sparse_recipe_ends_with_zeros_and_survives_its_dump():
+    recipe = load_recipe("minilm-sst2-sparse", stages=STAGES)
+    assert [stage.uses for stage in recipe.stages] == ["finetune", "sparsify"]
+    assert load_recipe(recipe.document(), stages=STAGES) == recipe
+
+
 def test_the_recipe_for_mnli_is_nnis():
     recipe = load_recipe("bert-base-mnli", stages=STAGES)
     assert [stage.config.epochs for stage in recipe.stages] == [3, 4, 3, 3, 3]
