@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent.parent / "recipes"
 
 def shipped_recipes() -> dict[str, Path]:
     """Return the shipped recipes' files by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def find_recipe(source: str | Path, folder: Path | None = None) -> Path:
