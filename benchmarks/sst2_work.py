@@ -6,18 +6,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-EPOCHS = {"finetune": 3, "prune_heads": 4, "recover_heads": 3, "prune_ffn": 3, "recover_ffn": 3}
+RECIPES = ("minilm-sst2", "minilm-sst2-fast")
 FILES = {"train": "train_20k.jsonl", "validation": "validation.jsonl", "heldout": "heldout.jsonl"}
 
 
-def sst2_recipe(data: Path, model: Path) -> dict[str, Any]:
-    """Return the work as a recipe: the shipped one, with this model, these rows, and the work's epochs."""
+def sst2_recipe(data: Path, model: Path, *, extends: str = RECIPES[0]) -> dict[str, Any]:
+    """Return the work as a recipe: the shipped one called ``extends``, with this model and these rows."""
     for path in (model, *(data / name for name in FILES.values())):
         if not path.exists():
             raise SystemExit(f"{path}: no such file or folder; --data must hold {', '.join(FILES.values())}")
     return {
-        "extends": "minilm-sst2",
-        "name": "sst2-20k-minilm",
+        "extends": extends,
+        "name": f"sst2-20k-{extends}",
         "seed": 42,
         "model": str(model),
         "task": {
@@ -29,8 +29,7 @@ def sst2_recipe(data: Path, model: Path) -> dict[str, Any]:
             "metric": "accuracy",
             "max_length": 128,
         },
-        "training": {"batch_size": 32, "learning_rate": 3e-5, "schedule": "linear", "evaluate_every": None},
-        "stages": {name: {"epochs": epochs} for name, epochs in EPOCHS.items()},
+        "training": {"evaluate_every": None},
     }
 
 

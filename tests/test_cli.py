@@ -110,6 +110,7 @@ def test_recipes_are_listed_by_name_and_printed_as_they_are(call):
         "bert-base-mnli",
         "bert-base-sst2",
         "minilm-sst2",
+        "minilm-sst2-fast",
         "minilm-sst2-sparse",
         "quickstart",
     ]
@@ -118,7 +119,7 @@ def test_recipes_are_listed_by_name_and_printed_as_they_are(call):
     assert call("recipes", "quick")[::2] == (
         2,
         "quick: no such recipe (did you mean 'quickstart'?); shipped: "
-        "bert-base-mnli, bert-base-sst2, minilm-sst2, minilm-sst2-sparse, quickstart\n",
+        "bert-base-mnli, bert-base-sst2, minilm-sst2, minilm-sst2-fast, minilm-sst2-sparse, quickstart\n",
     )
 
 

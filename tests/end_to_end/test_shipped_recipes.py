@@ -19,6 +19,7 @@ REPLACED = {
     "bert-base-mnli": (*GRAMMAR, "task.text=[text, other]", "task.label=better", "task.validation=validation"),
     "bert-base-sst2": ONE_TEXT,
     "minilm-sst2": ONE_TEXT,
+    "minilm-sst2-fast": ONE_TEXT,
     "minilm-sst2-sparse": ONE_TEXT,
 }
 TRIAL = ("stages.*.steps=4", "stages.*.batch_size=8", "training.progress=false", "training.mixed_precision=no")

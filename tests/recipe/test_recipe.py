@@ -34,7 +34,7 @@ def test_recipes_differ_in_values_and_not_in_where_they_were_written(load):
     assert load(("seed: 7", "seed: 8")) != load()
 
 
-@pytest.mark.parametrize("name", ["quickstart", "bert-base-mnli", "bert-base-sst2", "minilm-sst2"])
+@pytest.mark.parametrize("name", ["quickstart", "bert-base-mnli", "bert-base-sst2", "minilm-sst2", "minilm-sst2-fast"])
 def test_a_shipped_recipe_has_the_five_stages_and_survives_its_dump(name):
     recipe = load_recipe(name, stages=STAGES)
     assert recipe.name == name
