@@ -18,10 +18,12 @@ from pipeline.forecast.around import time_around
 from pipeline.forecast.costs import FirstModel
 from pipeline.forecast.schedule import Amount, num_evaluations, training_amount
 from pipeline.forecast.units import Left
+from pipeline.runner.work import teachers_folder
 from pipeline.runner.workbench import Workbench
 from pipeline.stage import StageContext
 from pipeline.surgery.condense import condense
 from pipeline.surgery.keep_plan import KeepPlan
+from pipeline.teaching.rehearsal import Rehearsal
 from pipeline.training.metrics_log import MetricsLog
 
 if TYPE_CHECKING:
@@ -91,7 +93,9 @@ def estimate_stages(bench: Workbench, first: FirstModel, lefts: Sequence[Left], 
         inspector = bench.inspector
         stage = inspector.recipe.stages[index]
         amount = training_amount(stage.config, bench.task, derive_seed(inspector.recipe.seed, stage.name))
+        before = sum(models.passes.values())
         training = _training_seconds(bench, models, index, amount, folder / stage.name)
+        training += sum(models.passes.values()) - before
         reference = None if models.is_whole(index + 1) else first.model
         around = time_around(models.before(index + 1), reference, bench.task)
         is_cut = lefts[index] != lefts[index + 1]
@@ -100,9 +104,13 @@ def estimate_stages(bench: Workbench, first: FirstModel, lefts: Sequence[Left], 
 
 
 class Models:
-    """The model before each stage, and after the last, as far as it is known; the weights are the first model's."""
+    """The model before each stage, and after the last, as far as it is known; the weights are the first model's.
+
+    ``passes`` takes the seconds in which a teacher's answers would be written for the stage at hand and later ones.
+    """
 
     def __init__(self, first: FirstModel, lefts: Sequence[Left]) -> None:
+        self.passes: dict[Path, float] = {}
         self.first = first
         self.plans = [first.keep_plan(left) for left in lefts]
 
@@ -153,10 +161,16 @@ def _time_steps(bench: Workbench, models: Models, index: int, folder: Path, **se
         load_teacher=lambda: _teacher(bench, models, index),
         parent_keep_plan=models.known(index),
         budget=inspector.recipe.stage_budget(index),
+        teacher_shelf=lambda: _shelf(bench, models, index),
     )
     with suppress(Enough):
         inspector.stages[index].run(context)
     return log
+
+
+def _shelf(bench: Workbench, models: Models, index: int) -> Rehearsal:
+    identity = {"teacher": str(bench.inspector.teacher(index))}
+    return Rehearsal(teachers_folder(bench.inspector.run), identity, bench.teacher_passes(index), models.passes)
 
 
 def _teacher(bench: Workbench, models: Models, index: int) -> PreTrainedModel | None:

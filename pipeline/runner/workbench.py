@@ -90,11 +90,11 @@ class Workbench:
             with tempfile.TemporaryDirectory() as folder:
                 self.task.save_processor(Path(folder))
                 identity["processor"] = file_digests(Path(folder))
-            return TeacherShelf(teachers_folder(inspector.run), identity, self._passes(index))
+            return TeacherShelf(teachers_folder(inspector.run), identity, self.teacher_passes(index))
 
         return shelf
 
-    def _passes(self, index: int) -> float:
+    def teacher_passes(self, index: int) -> float:
         """Return how often all stages with the teacher of the stage at ``index`` go over the training split."""
         from pipeline.training.job import num_steps, steps_per_epoch
 

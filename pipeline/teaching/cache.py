@@ -16,6 +16,7 @@ from pipeline.artifacts.commit import write_file, writing
 from pipeline.artifacts.sealed import read_sealed, seal
 from pipeline.teaching.answers import Answers, Taught
 from pipeline.teaching.choice import Choice, choose, free_bytes, in_gigabytes, memory_bytes
+from pipeline.teaching.rehearsal import Rehearsal, RehearsedAnswers, pass_seconds, rehearse
 from pipeline.teaching.shelf import TeacherShelf
 from pipeline.teaching.writing import answers_bytes, columns_of, write_answers
 from pipeline.training import precision
@@ -60,7 +61,7 @@ class TeacherCache:
         self._has_hidden = has_hidden
         self._note = work_dir / NOTE
         self._title = title
-        self._answers: Answers | None = None
+        self._answers: Answers | RehearsedAnswers | None = None
         self._is_prepared = False
         self._last: tuple[Mapping[str, Tensor], Taught] | None = None
 
@@ -85,8 +86,19 @@ class TeacherCache:
         The main process does, the others wait for it.
         """
         self._is_prepared, self._last = True, None
+        if isinstance(self._shelf, Rehearsal):
+            self._answers = self._rehearse(self._shelf, mixed_precision, processes.device)
+            return
         place = processes.on_main(lambda: self._settle(mixed_precision, step, processes.device))
         self._answers = Answers(Path(place)) if place else None
+
+    def _rehearse(self, shelf: Rehearsal, mixed_precision: str, device: torch.device) -> RehearsedAnswers | None:
+        if not self._choose(mixed_precision, device).is_cached:
+            return None
+        ask, place, split = self._asker(mixed_precision, device), self._place(mixed_precision), self._task.train
+        if place not in shelf.seconds:
+            shelf.seconds[place] = pass_seconds(ask, len(split), split.lengths)
+        return rehearse(ask, columns_of(split, ask, HIDDEN_DTYPES[mixed_precision]), len(split), split.lengths)
 
     def _settle(self, mixed_precision: str, step: int, device: torch.device) -> str:
         """Return the folder of the answers, made if need be; "" where the teacher answers itself."""

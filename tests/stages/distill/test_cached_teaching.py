@@ -1,5 +1,6 @@
 """The teacher's answers written once, and read at each step: the same loss, the same bits after any kill."""
 
+import dataclasses
 import hashlib
 import shutil
 
@@ -10,6 +11,7 @@ from pipeline import interruption
 from pipeline.interruption import Interrupted
 from pipeline.teaching import choice
 from pipeline.teaching.answers import Answers
+from pipeline.teaching.rehearsal import Rehearsal
 from pipeline.teaching.shelf import TeacherShelf
 from pipeline.training.job import TrainBatch
 from pipeline.training.processes import Processes
@@ -187,3 +189,23 @@ def test_a_step_that_is_timed_does_not_count_the_teacher_where_its_answers_will_
             objective(context.load_model(), batch)
         assert asked.count(8) == times
         asked.clear()
+
+
+def test_a_stage_that_is_only_timed_writes_nothing_and_tells_the_seconds_of_the_pass_once(
+    context_of, task, shelf, asked
+):
+    seconds = {}
+    for name in ("one", "two"):
+        own = Rehearsal(shelf.folder, shelf.identity, 6.0, seconds)
+        context = dataclasses.replace(context_of(name=name)[0], teacher_shelf=lambda own=own: own)
+        objective = objective_of(context)
+        asked.clear()
+        loss, _ = objective(context.load_model(), TrainBatch(task.train.batch([1, 2]), [1, 2]))
+        assert torch.isfinite(loss)
+        assert asked == []
+        assert len(seconds) == 1
+        assert all(spent > 0 for spent in seconds.values())
+        seconds.update(dict.fromkeys(seconds, 7.0))
+    assert list(seconds.values()) == [7.0]
+    assert not shelf.folder.exists()
+    assert not (context.work_dir / "teacher.json").exists()
