@@ -108,14 +108,20 @@ def all_jobs(ablations: Sequence[Ablation], points: Sequence[Point], seeds: Sequ
 
 
 def run_job(job: Job, document: Mapping[str, Any], runs_dir: Path, overrides: Sequence[str] = ()) -> Outcome:
-    """Bring the job's run up to date and return its numbers.
-
-    A leading stage that another run below ``runs_dir`` has made of the same is taken over by hard links, with the
-    seconds it took there: so each seed is finetuned once, and heads are pruned once for all ablations of the FFN.
-    """
+    """Bring the job's run up to date and return its numbers."""
     recipe = job.recipe(document, overrides)
-    others = sorted(path for path in runs_dir.glob("*/") if path.name != job.name)
-    plan = build_plan(recipe, runs_dir / job.name, STAGES)
+    return Outcome.of(job, run_sharing(recipe, runs_dir), recipe.task.metric[0])
+
+
+def run_sharing(recipe: Recipe, runs_dir: Path) -> Run:
+    """Bring the recipe's run below ``runs_dir``, called by the recipe's name, up to date and return it.
+
+    A leading stage that another run there has made of the same is taken over by hard links, with the seconds it took
+    there: so each seed is finetuned once, and heads are pruned once for all ablations of the FFN.
+    """
+    target = runs_dir / recipe.name
+    others = sorted(path for path in runs_dir.glob("*/") if path.name != recipe.name)
+    plan = build_plan(recipe, target, STAGES)
     if not plan.is_fresh and share_stages(plan.inspector, others):
-        plan = build_plan(recipe, runs_dir / job.name, STAGES)
-    return Outcome.of(job, execute(plan), recipe.task.metric[0])
+        plan = build_plan(recipe, target, STAGES)
+    return execute(plan)
