@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from pipeline.errors import CompressionError
 from pipeline.training.processes import Processes, launched
 
 LAUNCHED = """
@@ -48,6 +49,29 @@ def test_without_a_launch_there_is_one_process():
     assert (processes.count, processes.index, processes.is_main) == (1, 0, True)
     assert processes.largest(3) == 3
     assert launched().num_processes == 1
+
+
+def test_what_the_main_process_does_is_told_to_the_others_and_its_failure_stops_them(monkeypatch):
+    processes, told = Processes(), []
+    monkeypatch.setattr(processes, "count", 2)
+    monkeypatch.setattr(processes, "from_main", lambda value: told.append(value) or told[0])
+
+    def fails():
+        raise OSError("full disk")
+
+    for act, outcome in ((lambda: "a folder", "a folder"), (lambda: "", ""), (lambda: "failed", "failed")):
+        told.clear()
+        monkeypatch.setattr(processes, "is_main", True)
+        assert processes.on_main(act) == outcome
+        monkeypatch.setattr(processes, "is_main", False)
+        assert processes.on_main(fails) == outcome
+    told.clear()
+    monkeypatch.setattr(processes, "is_main", True)
+    with pytest.raises(OSError, match="full disk"):
+        processes.on_main(fails)
+    monkeypatch.setattr(processes, "is_main", False)
+    with pytest.raises(CompressionError, match="the main process could not go on"):
+        processes.on_main(fails)
 
 
 @pytest.mark.slow
