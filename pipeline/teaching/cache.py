@@ -15,12 +15,13 @@ from torch import Tensor
 from pipeline.artifacts.commit import write_file, writing
 from pipeline.artifacts.sealed import read_sealed, seal
 from pipeline.teaching.answers import Answers, Taught
-from pipeline.teaching.choice import Choice, choose, free_bytes, in_gigabytes, memory_bytes
+from pipeline.teaching.choice import Choice, choose, free_bytes, in_gigabytes
 from pipeline.teaching.rehearsal import Rehearsal, RehearsedAnswers, pass_seconds, rehearse
 from pipeline.teaching.shelf import TeacherShelf
 from pipeline.teaching.writing import answers_bytes, columns_of, write_answers
 from pipeline.training import precision
 from pipeline.training.job import TrainBatch
+from pipeline.training.memory import memory_bytes
 from pipeline.training.processes import Processes
 
 if TYPE_CHECKING:

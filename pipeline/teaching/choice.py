@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 LARGEST_SHARE_OF_MEMORY = 0.25
 """More would push other files out of the page cache, and then every read waits for the disk."""
 LARGEST_SHARE_OF_DISK = 0.1
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,6 @@ def choose(
     if size_bytes > LARGEST_SHARE_OF_DISK * free_bytes:
         return Choice(False, f"its answers take {size}, more than {LARGEST_SHARE_OF_DISK:.0%} of {free} of free disk")
     return Choice(True, f"{size} of answers serve {passes:.3g} passes over the rows")
-
-
-def memory_bytes() -> int:
-    """Return the memory that this process may use: the machine's, or what its control group is limited to."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = CGROUP_LIMIT.read_text("ascii").strip() if CGROUP_LIMIT.exists() else ""
-    return min(total, int(limit)) if limit.isdigit() else total
 
 
 def free_bytes(folder: Path) -> int:

@@ -22,7 +22,7 @@ from pipeline.training.job import (
     steps_per_epoch,
     task_objective,
 )
-from pipeline.training.memory import keep_freed_memory
+from pipeline.training.memory import keep_freed_memory, keep_kernels
 from pipeline.training.metrics_log import MetricsLog
 from pipeline.training.parts import BestWeights, LossScale, Moments, PrunerState, Randomness, Weights
 from pipeline.training.position import Position
@@ -66,6 +66,7 @@ def train(
     folder = work_dir / (name or "training")
     job = Job(model, task, config, objective, pruner, seed, folder, log, name or task.name)
     keep_freed_memory()
+    keep_kernels()
     try:
         with frozen(model, config.freeze, where=job.title), dropout_rate(model, config.dropout):
             return Loop(job).run()

@@ -1,7 +1,6 @@
 import pytest
 
-from pipeline.teaching import choice
-from pipeline.teaching.choice import choose, free_bytes, memory_bytes
+from pipeline.teaching.choice import choose, free_bytes
 
 FACTS = {
     "size_bytes": 10**9,
@@ -29,15 +28,6 @@ def test_answers_are_written_where_they_are_read_more_than_once_and_fit(changes,
     chosen = choose(**{**FACTS, **changes})
     assert chosen.is_cached == is_cached
     assert why in chosen.why
-
-
-def test_memory_is_that_of_the_control_group_where_it_is_limited(tmp_path, monkeypatch):
-    monkeypatch.setattr(choice, "CGROUP_LIMIT", tmp_path / "memory.max")
-    whole = memory_bytes()
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory_bytes() == whole > 10**8
-    (tmp_path / "memory.max").write_text("50000000\n")
-    assert memory_bytes() == 50_000_000
 
 
 def test_free_space_is_told_of_a_folder_that_is_not_there_yet(tmp_path):
