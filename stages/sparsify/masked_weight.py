@@ -162,7 +162,7 @@ def lowest_of_each(entries: Tensor, kept: Tensor, number: int) -> Tensor:
 
     ``entries`` and ``kept`` are ``(groups, members)``; of equal entries those not kept go first, then the first.
     """
-    parts = zip(entries.split(GROUPS), kept.split(GROUPS), strict=True)
+    parts = zip(torch.split(entries, GROUPS), torch.split(kept, GROUPS), strict=True)
     orders = ((float_order(entry) + is_kept).t().contiguous() for entry, is_kept in parts)
     ranks = _ranks_by_comparing if entries.shape[1] <= FEW else _ranks_by_sorting
     return torch.cat([ranks(order) < number for order in orders], dim=1)
