@@ -58,7 +58,7 @@ def edit(old, new):
         (
             edit("uses: prune_heads", "uses: prune_head"),
             "recipe.yaml:13: stages.1.uses: unknown stage (did you mean 'prune_heads'?); "
-            "must be one of finetune, prune_heads, distill, prune_ffn, got 'prune_head'",
+            "must be one of finetune, prune_heads, distill, prune_ffn, sparsify, got 'prune_head'",
         ),
         (
             edit("name: recover_heads", "name: finetune"),
