@@ -82,7 +82,7 @@ def test_a_gradient_that_overflowed_counts_nothing():
 
 @pytest.mark.parametrize("pattern", ["1x1", "1x2", "1:2"])
 def test_where_gradients_vanish_what_has_fallen_stays_fallen(pattern):
-    layer, weight = make([[4.0, -1.0, 3.0, -2.0]], pattern, "snip", gradient=[[0.0, 0.0, 0.0, 0.0]])
+    _, weight = make([[4.0, -1.0, 3.0, -2.0]], pattern, "snip", gradient=[[0.0, 0.0, 0.0, 0.0]])
     fallen = {"1x1": [[1, 0, 1, 0]], "1x2": [[1, 1, 0, 0]], "1:2": [[1, 0, 1, 0]]}[pattern]
     weight.kept = torch.tensor([[True, False]]) if pattern == "1x2" else torch.tensor(fallen).bool()
     weight.observe()
