@@ -15,7 +15,6 @@ from pipeline.surgery.groups import Kind, dissect
 from pipeline.surgery.unit_costs import unit_parameters
 
 NNI_RATIO = 0.5
-LAYER_CAP = 0.95
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,10 @@ class Point:
         return self.sizes.encoder_sparsity(self.heads, self.channels)
 
     def overrides(self, *, with_budget: bool = False) -> list[str]:
-        """Return the settings that make the pruning stages stop here, or leave that to a budget of the recipe.
-
-        Where nearly all channels go, the cap per layer moves half way from their share to all.
-        """
+        """Return the settings that make the pruning stages stop here, or leave that to a budget of the recipe."""
         heads = 1 - self.heads / self.sizes.num_heads
         channels = 1 - self.channels / self.sizes.num_channels
-        cap = max(LAYER_CAP, (1 + channels) / 2)
-        settings: dict[str, float | str] = {"prune_ffn.scope": "global", "prune_ffn.max_sparsity_per_layer": cap}
+        settings: dict[str, float | str] = {"prune_ffn.scope": "global"}
         settings["prune_heads.sparsity"] = "null" if with_budget else heads
         settings["prune_ffn.sparsity"] = "null" if with_budget else channels
         return [f"stages.{path}={value}" for path, value in settings.items()]
