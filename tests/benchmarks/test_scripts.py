@@ -1,5 +1,7 @@
 import importlib
 import json
+import subprocess
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,3 +80,23 @@ def test_the_work_runs_to_its_end_is_tabled_and_recorded_and_then_skips_everythi
     run_script("sst2_minilm", data, model, *arguments)
     assert artifact.stat().st_mtime_ns == before
     assert results.read_text(encoding="utf-8").count("## SST-2-20k work") == 2
+
+
+def test_kept_memory_prints_every_setting_of_both_models(data, model, monkeypatch, capsys):
+    kept_memory = importlib.import_module("kept_memory")
+    monkeypatch.setattr(kept_memory, "WARMUP", 1)
+    asked, run = [], subprocess.run
+
+    def in_this_process(command, **options):
+        if "--keep" not in command:
+            return run(command, **options)
+        asked.append(command[command.index("--keep") + 1 :])
+        kept_memory.main([*command[2 : command.index("--keep")]])
+        return SimpleNamespace(stdout=capsys.readouterr().out)
+
+    monkeypatch.setattr(subprocess, "run", in_this_process)
+    run_script("kept_memory", data, model, "--steps", "2", "--rounds", "1")
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [row[1] for row in rows[2:]] == ["neither", "memory", "kernels", "both"] * 2
+    assert {row[3].rstrip(" |") for row in rows if row[1] == "neither"} == {"1.00"}
+    assert asked == [[], ["memory"], ["kernels"], ["memory", "kernels"]] * 2
