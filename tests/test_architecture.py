@@ -41,9 +41,8 @@ SMALL_RECIPE = {
     "stages": [{"uses": "finetune", "steps": 1}],
 }
 LIGHT = """
-import json, os, sys, time
+import json, os, sys
 
-began = time.perf_counter()
 seen = {}
 
 def note(step):
@@ -66,7 +65,6 @@ try:
 except SystemExit as stopped:
     seen["exit"] = stopped.code
 note("a run in which everything is fresh")
-seen["seconds"] = time.perf_counter() - began
 print(json.dumps(seen), file=sys.__stdout__)
 """
 
@@ -138,6 +136,5 @@ def test_light_work_imports_nothing_heavy(seen, step):
     assert seen[step] == []
 
 
-def test_a_run_in_which_everything_is_fresh_succeeds_at_once(seen):
+def test_a_run_in_which_everything_is_fresh_succeeds(seen):
     assert seen["exit"] == 0
-    assert seen["seconds"] < 10
