@@ -51,7 +51,7 @@ TINY = {
     "training": {"epochs": 1, "batch_size": 4},
     "stages": [{"uses": "finetune"}, {"uses": "distill", "teacher": "source"}],
 }
-PARTS = re.compile(r"^(recipe(:\d+)?|--set): ")
+PARTS = re.compile(r"^(recipe(:\d+)?|--set|\S+\.yaml:\d+): ")
 
 
 def places(value, path=()):
