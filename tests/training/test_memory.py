@@ -78,9 +78,9 @@ def test_a_kernel_that_is_kept_is_not_compiled_again(capacity, compiles_again):
 def test_as_many_kernels_are_kept_as_the_memory_has_room_for_unless_the_user_has_chosen(monkeypatch):
     monkeypatch.delenv(memory.KERNELS, raising=False)
     monkeypatch.setattr(memory, "memory_bytes", lambda: 24 * 10**9)
-    assert keep_kernels() == 5000
+    assert keep_kernels() == 3750
     monkeypatch.setattr(memory, "memory_bytes", lambda: 10**9)
-    assert keep_kernels() == 5000
+    assert keep_kernels() == 3750
     monkeypatch.delenv(memory.KERNELS)
     assert keep_kernels() == memory.FEWEST_KERNELS
     monkeypatch.setenv(memory.KERNELS, "7")
