@@ -1,6 +1,7 @@
 import importlib
 
 import pytest
+import torch
 
 from pipeline.reporting.latency import measure_latency
 
@@ -116,3 +117,60 @@ def test_what_a_kind_of_work_lacks_or_cannot_use_is_told(sparsify, arguments, to
     with pytest.raises(SystemExit):
         sparsify.parse(arguments)
     assert told in capsys.readouterr().err
+
+
+def test_a_network_goes_on_from_the_dense_one_with_each_trial_and_with_none(loops):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(40, 8, generator=generator), torch.arange(40) % 2
+    work = loops.LoopWork(
+        lambda: torch.nn.Linear(8, 2),
+        rows,
+        {"validation": rows},
+        ("Linear",),
+        epochs=3,
+        batch_size=16,
+        learning_rate=0.1,
+    )
+    assert work.num_steps == 9
+    table = cells(loops.loop_tables(work, [loops.Trial("1x4", 0.75), loops.Trial("1x1", 0.5)], [1, 2])[1])
+    assert [row[:4] for row in table[2:]] == [
+        ["dense, trained as long", "–", "0.00%", "2"],
+        ["1x4, snip_momentum", "75.0%", "75.00%", "2"],
+        ["1x1, snip_momentum", "50.0%", "50.00%", "2"],
+    ]
+    assert table[2][8] == "1.00"
+    assert all(float(row[8]) > 1 for row in table[3:])
+
+
+def test_sentences_become_the_places_of_the_words_seen_in_training(loops, data):
+    work = loops.lstm_work(data, 6)
+    ids, labels = work.train
+    assert ids.shape == (6, loops.LONGEST)
+    assert labels.tolist() == [0, 1] * 3
+    unknown, _ = loops._encoded([(["good", "unheard"], 1)], {"good": 2})
+    assert unknown[0, :3].tolist() == [2, 1, 0]
+    network = work.build().eval()
+    short = network(ids[:1])
+    assert torch.allclose(network(ids)[:1], short, atol=1e-6), "what others are padded to changes nothing"
+
+
+def test_the_digits_network_reads_the_images(loops):
+    work = loops.digits_work(1)
+    images, labels = work.train
+    assert work.build()(images[:3]).shape == (3, 10)
+    assert (len(labels), len(work.tests["validation"][1])) == (1347, 450)
+    assert -0.31 < images.min() < images.max() < 0.71
+
+
+def test_the_pruners_time_is_told_for_each_pattern(cost, model):
+    from transformers import AutoModelForSequenceClassification
+
+    tiny = AutoModelForSequenceClassification.from_pretrained(model)
+    table = cells(cost.step_costs(tiny, steps=2, batch_size=2, num_tokens=8))
+    assert [row[0] for row in table[2:]] == [
+        *("finetune, no pruner", "sparsify, 1x1", "sparsify, 4x1", "sparsify, 2:4")
+    ]
+    assert all(float(row[2]) > 1 for row in table[3:])
+    updates = cells(cost.update_costs(cost.bert_sized(num_layers=1, width=8, inner=16), updates=2))
+    assert [row[0] for row in updates[2:]] == ["1x1", "4x1", "2:4"]
+    assert updates[0][1:] == ["snip_momentum", "magnitude", "asked"]
