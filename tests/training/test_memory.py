@@ -17,32 +17,31 @@ import torch
 from pipeline.training.memory import keep_freed_memory
 
 print(keep_freed_memory())
-for _ in range(5):
+for _ in range(12):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(16 * 2**20)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(8):
-    torch.ones(16 * 2**20)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 def faults(**environment):
+    """Return what a fresh process says of its memory, and the fewest pages it asked for to make the tensor again."""
     command = [sys.executable, "-c", FAULTS]
     found = subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=True, timeout=120
     )
-    kept, count = found.stdout.split()
-    return kept, int(count)
+    kept, *counts = found.stdout.split()
+    return kept, min(int(count) for count in counts[1:])
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told to keep memory")
 def test_a_tensor_made_again_asks_the_system_for_no_pages_unless_the_user_has_chosen():
-    kept, count = faults()
+    kept, fewest = faults()
     assert kept == "True"
-    assert count < 8 * PAGES / 2
-    kept, count = faults(MALLOC_TRIM_THRESHOLD_="131072")
+    assert fewest < PAGES / 10
+    kept, fewest = faults(MALLOC_TRIM_THRESHOLD_="131072")
     assert kept == "False"
-    assert count >= 8 * PAGES
+    assert fewest >= PAGES
 
 
 SHAPES = """
