@@ -12,9 +12,9 @@ from pipeline.surgery.groups import PruningGroup, dissect
 from pipeline.surgery.keep_plan import KeepPlan
 from stages.prune_ffn.config import PruneFfnConfig
 from stages.prune_ffn.targets import build_target, heads_kept
-from stages.prune_ffn.taylor import Taylor
 from stages.repair.repair import Repair
 from stages.schedules import Rounds, Span
+from stages.taylor import Taylor
 from stages.unit_pruner import UnitPruner
 from stages.weight_norm import WeightNorm
 

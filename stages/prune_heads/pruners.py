@@ -9,13 +9,13 @@ from torch import nn
 
 from pipeline.surgery.groups import PruningGroup
 from pipeline.surgery.keep_plan import KeepPlan
-from stages.prune_ffn.taylor import Taylor
 from stages.prune_heads.config import PruneHeadsConfig
 from stages.prune_heads.movement import MovementPruner, MovementSettings
 from stages.ranking import global_counts, share_count
 from stages.repair.at_the_cut import RepairedAtTheCut
 from stages.repair.repair import Repair
 from stages.schedules import Rounds, Span
+from stages.taylor import Taylor
 from stages.unit_pruner import Importances, Scorer, UnitPruner
 from stages.weight_norm import WeightNorm
 

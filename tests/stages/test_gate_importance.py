@@ -5,7 +5,7 @@ import torch
 
 from pipeline.surgery.groups import dissect
 from stages.gate_importance import gate_importances
-from stages.prune_ffn.taylor import Taylor
+from stages.taylor import Taylor
 
 ROWS = 24
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from stages.prune_ffn.targets import GlobalTarget
-from stages.prune_ffn.taylor import Taylor
 from stages.prune_heads.movement import MovementPruner, MovementSettings
 from stages.schedules import Rounds, Span
+from stages.taylor import Taylor
 from stages.unit_pruner import UnitPruner
 
 STEPS, MIDDLE = 24, 10

@@ -8,8 +8,8 @@ import torch
 from pipeline.surgery.cut_in_place import cut_in_place
 from stages import schedules
 from stages.prune_ffn.targets import GlobalTarget, LocalTarget
-from stages.prune_ffn.taylor import Taylor
 from stages.schedules import Rounds, Span
+from stages.taylor import Taylor
 from stages.unit_pruner import UnitPruner
 from stages.weight_norm import WeightNorm
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.surgery.groups import Producer, PruningGroup
-from stages.prune_ffn.taylor import Taylor
+from stages.taylor import Taylor
 
 
 def test_gate_form_equals_a_gate_on_the_activation_and_adds_up_over_steps(layers, inputs):
