@@ -56,6 +56,12 @@ class TrainingConfig(Frozen):
     dropout: Share | None = Field(
         None, description="probability in all dropout layers; null: the model's own", json_schema_extra=LATER
     )
+    embedding_gradients: Literal["auto", "dense", "sparse"] = Field(
+        "auto",
+        description="sparse: of word embeddings only the rows that a step reads are updated, the others when they are "
+        "next read, with the same result; auto: so on the CPU, in one process, where it pays",
+        json_schema_extra=LATER,
+    )
     length_pool: PositiveInteger = Field(50, description="batches sorted by length together; 1: no bucketing")
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = Field(
         "auto", description="auto times a few steps in float32 and in bf16 and keeps the faster"

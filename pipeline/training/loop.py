@@ -115,6 +115,7 @@ class Loop:
         with (
             precision.float32_outputs(self.model, self.position.mixed_precision),
             ProgressBar(self.job.title, total=self.total, done=self.position.step, shown=shown) as bar,
+            self.stepper.attached(),
         ):
             wrapped = self.processes.wrap(self.model)
             self.model.train()
@@ -182,7 +183,8 @@ class Loop:
         if self.processes.largest(int(wanted)):
             self._save()
         try:
-            bar.show(**self.evaluations.evaluate(self.device))
+            with self.stepper.caught_up():
+                bar.show(**self.evaluations.evaluate(self.device))
         except interruption.Interrupted:
             if self.processes.count == 1:
                 self._save()

@@ -14,6 +14,8 @@ from pipeline.training.processes import Processes
 from pipeline.training.pruner import CutsWhileTraining, Pruner
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+SEEN = "seen"
+"""What the optimizer has besides of a parameter that it updates by rows: the step at which each last was."""
 
 
 class Part(Protocol):
@@ -86,23 +88,34 @@ class Moments:
             f"{moment}.{name}": self.optimizer.state[parameter][moment]
             for name, parameter in self.parameters.items()
             if parameter in self.optimizer.state
-            for moment in MOMENTS
+            for moment in self._moments(parameter)
         }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Give the optimizer copies of ``state``."""
         learned = [name for name in self.parameters if f"step.{name}" in state]
         expected = {
-            f"{moment}.{name}": torch.empty(()) if moment == "step" else self.parameters[name].detach()
+            f"{moment}.{name}": _like(moment, self.parameters[name])
             for name in learned
-            for moment in MOMENTS
+            for moment in self._moments(self.parameters[name])
         }
         check_tensors(state, expected)
         for name in learned:
             parameter = self.parameters[name]
             self.optimizer.state[parameter] = {
-                moment: state[f"{moment}.{name}"].to(parameter.device, copy=True) for moment in MOMENTS
+                moment: state[f"{moment}.{name}"].to(parameter.device, copy=True) for moment in self._moments(parameter)
             }
+
+    def _moments(self, parameter: nn.Parameter) -> tuple[str, ...]:
+        by_rows = SEEN in self.optimizer.state.get(parameter, {})
+        return (*MOMENTS, SEEN) if by_rows else MOMENTS
+
+
+def _like(moment: str, parameter: nn.Parameter) -> Tensor:
+    """Return a tensor of the shape and dtype that ``moment`` of ``parameter`` has."""
+    if moment == "step":
+        return torch.empty(())
+    return torch.empty(len(parameter), dtype=torch.int32) if moment == SEEN else parameter.detach()
 
 
 class PrunerState:

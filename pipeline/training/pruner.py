@@ -53,3 +53,11 @@ class CutsWhileTraining(Pruner, Protocol):
 
         After ``load_state_dict`` it is for the caller to bring a whole model to that width.
         """
+
+
+@runtime_checkable
+class PrunesWeights(Pruner, Protocol):
+    """A pruner of single weights, which reads and masks whole parameters."""
+
+    def parameter_names(self) -> frozenset[str]:
+        """Return the names, in the model, of the parameters whose gradients it reads and whose weights it masks."""

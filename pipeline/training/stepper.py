@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,11 +13,13 @@ from pipeline.surgery.cut_in_place import cut_in_place_checked
 from pipeline.surgery.equality import CHECKED_ROWS
 from pipeline.training import precision, schedules
 from pipeline.training.batches import Batches
+from pipeline.training.embedding_rows import EmbeddingRows
 from pipeline.training.job import Job, TrainBatch, num_steps, steps_per_epoch
 from pipeline.training.optimizers import build_optimizer, set_learning_rate
 from pipeline.training.position import Position
 from pipeline.training.processes import Processes
 from pipeline.training.pruner import CutsWhileTraining, Pruner
+from pipeline.training.sparse_gradients import embedding_to_update_by_rows
 from pipeline.training.window import Window
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ class Stepper:
         self.job = job
         self.processes = processes
         self.device = processes.device
-        self.optimizer = build_optimizer(job.model, config)
+        self.optimizer, self.rows = self._optimizer()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.mixed_precision == "fp16")
         self.total = num_steps(config, job.task)
         self.epoch = steps_per_epoch(config, job.task)
@@ -44,6 +48,15 @@ class Stepper:
             num_processes=processes.count,
         )
 
+    def _optimizer(self) -> tuple[torch.optim.AdamW, EmbeddingRows | None]:
+        """Return what updates the weights, and apart from it what updates word embeddings with sparse gradients."""
+        model, config = self.job.model, self.job.config
+        embedding = embedding_to_update_by_rows(model, config, self.job.pruner, self.processes)
+        if embedding is None:
+            return build_optimizer(model, config), None
+        optimizer = build_optimizer(model, config, without=embedding.weight)
+        return optimizer, EmbeddingRows(embedding, optimizer, config, self.learning_rate)
+
     def batch(self, rows: list[int]) -> TrainBatch:
         """Return the training split's ``rows`` on the device."""
         batch = self.job.task.train.batch(rows)
@@ -56,15 +69,18 @@ class Stepper:
         lr = self.learning_rate(step)
         set_learning_rate(self.optimizer, lr)
         self._backward(wrapped, position, window)
+        read = [] if self.rows is None else self.rows.take_gradient()
         self.scaler.unscale_(self.optimizer)
         if self.scaler.is_enabled():
             self._drop_overflow()
         if pruner is not None:
             pruner.before_optimizer_step(step)
         if config.max_grad_norm is not None:
-            norm = torch.nn.utils.clip_grad_norm_(self.job.model.parameters(), config.max_grad_norm)
+            norm = torch.nn.utils.clip_grad_norm_([*self.job.model.parameters(), *read], config.max_grad_norm)
             window.add(step, {"grad_norm": norm})
         self.scaler.step(self.optimizer)
+        if self.rows is not None:
+            self.rows.step()
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if pruner is not None:
@@ -73,6 +89,20 @@ class Stepper:
         window.count += 1
         position.step += 1
         position.step_seconds += time.perf_counter() - started
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Train inside the block; at its regular end the word embeddings are what the optimizer makes of them."""
+        if self.rows is None:
+            yield
+            return
+        with self.rows.attached():
+            yield
+        self.rows.settle()
+
+    def caught_up(self) -> AbstractContextManager[None]:
+        """Return the context in which the model is read between two steps."""
+        return nullcontext() if self.rows is None else self.rows.caught_up()
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of ``step``, counted from 0."""

@@ -133,6 +133,10 @@ class Sparsifier:
         """Return by parameter name which blocks are kept, bool, an entry per block (per weight with N of M)."""
         return {weight.blocks.weight.parameter_name: weight.kept for weight in self._all()}
 
+    def parameter_names(self) -> frozenset[str]:
+        """Return the names of the parameters touched."""
+        return frozenset(weight.blocks.weight.parameter_name for weight in self._all())
+
     def layers(self) -> Iterator[tuple[Domain, MaskedWeight]]:
         """Yield every weight touched, with the domain it belongs to."""
         for domain, _, weights in self._parts():

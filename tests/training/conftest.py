@@ -112,10 +112,10 @@ class FakePruner:
         return {"removed": 1 - float(self.mask.mean())}
 
 
-def tiny_bert(seed=0, dropout=0.2):
+def tiny_bert(seed=0, dropout=0.2, vocab_size=30):
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=30,
+        vocab_size=vocab_size,
         hidden_size=16,
         num_hidden_layers=2,
         num_attention_heads=4,

@@ -33,6 +33,17 @@ def test_a_stopped_and_resumed_training_ends_in_the_same_bits(benches, stops, pr
     assert again.log == whole.log
 
 
+@pytest.mark.parametrize("stops", [[1], [7], [14], [1, 1, 2, 3]])
+def test_word_embeddings_updated_by_rows_resume_in_the_same_bits(benches, fakes, stops):
+    values = {"embedding_gradients": "sparse", "evaluate_every": 0.4, "length_pool": 1}
+    whole = benches("whole").run(**values)
+    again = resumed(benches("again"), stops, **values)
+    assert again.sha256 == whole.sha256
+    assert again.log == whole.log
+    selected = benches("selected").run(task=falling_task(fakes), **values)
+    assert resumed(benches("selected again"), stops, task=falling_task(fakes), **values).sha256 == selected.sha256
+
+
 def test_a_resume_does_only_the_steps_that_are_left(benches, fakes):
     bench = benches("again")
     with pytest.raises(Interrupted):
@@ -105,9 +116,10 @@ def test_the_parts_that_are_saved_are_those_that_are_restored(benches, fakes, mo
     assert set(half_done.RESTORED) == always | {"pruner", "best", "scale", "position"}
 
 
-def test_evaluations_between_steps_change_no_bit(benches):
-    silent = benches("silent").run(evaluate_every=None)
-    talking = benches("talking").run(evaluate_every=0.4)
+@pytest.mark.parametrize("gradients", ["dense", "sparse"])
+def test_evaluations_between_steps_change_no_bit(benches, gradients):
+    silent = benches("silent").run(evaluate_every=None, embedding_gradients=gradients)
+    talking = benches("talking").run(evaluate_every=0.4, embedding_gradients=gradients)
     evaluations = [line["step"] for line in talking.log if "validation/accuracy" in line]
     assert evaluations == [2, 4, 6, 8, 10, 12, 14]
     assert talking.sha256 == silent.sha256
