@@ -14,6 +14,7 @@ from frontier_points import Point
 
 from pipeline import load_recipe
 from pipeline.artifacts.run import Run
+from pipeline.errors import RecipeError
 from pipeline.recipe import Recipe
 from pipeline.reporting.units import units_kept
 from pipeline.runner import build_plan, execute
@@ -35,12 +36,19 @@ class Ablation:
     def parse(cls, text: str) -> Ablation:
         """Return the ablation in ``NAME=PATH=VALUE PATH=VALUE …``."""
         name, _, rest = text.partition("=")
-        overrides = tuple(shlex.split(rest))
-        is_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) and name != SHIPPED
-        if not is_name or not overrides or any("=" not in override for override in overrides):
-            told = f"must be NAME=PATH=VALUE …, NAME of letters and digits and not {SHIPPED}, got {text!r}"
-            raise argparse.ArgumentTypeError(told)
-        return cls(name, overrides)
+        try:
+            return checked_ablation(name, shlex.split(rest))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def checked_ablation(name: str, overrides: Sequence[str]) -> Ablation:
+    """Return the ablation; raises ``ValueError`` for a name that cannot be a folder's, or what is no setting."""
+    is_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) and name != SHIPPED
+    if not is_name or not overrides or any("=" not in override for override in overrides):
+        told = f"must be NAME=PATH=VALUE …, NAME of letters and digits and not {SHIPPED}"
+        raise ValueError(f"{told}, got {name!r} and {shlex.join(overrides)!r}")
+    return Ablation(name, tuple(overrides))
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,12 @@ class Job:
     ablation: Ablation
     point: Point
     seed: int
+    prefix: str = ""
 
     @property
     def name(self) -> str:
         """The run's name: the same for the same job, so that a second call goes on where the first one stopped."""
-        return f"{self.ablation.name}-p{self.point.percent:g}-s{self.seed}"
+        return f"{self.prefix}{self.ablation.name}-p{self.point.percent:g}-s{self.seed}"
 
     def recipe(self, document: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
         """Return the recipe of the run; ``overrides`` hold for all runs.
@@ -99,12 +108,23 @@ class Outcome:
         )
 
 
-def all_jobs(ablations: Sequence[Ablation], points: Sequence[Point], seeds: Sequence[int]) -> Iterator[Job]:
+def all_jobs(
+    ablations: Sequence[Ablation], points: Sequence[Point], seeds: Sequence[int], prefix: str = ""
+) -> Iterator[Job]:
     """Yield every job, one seed after the other: a run cut short leaves whole seeds that can be compared."""
     for seed in seeds:
         for ablation in ablations:
             for point in points:
-                yield Job(ablation, point, seed)
+                yield Job(ablation, point, seed, prefix)
+
+
+def check_jobs(jobs: Sequence[Job], document: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
+    """Leave with the run's name and all its mistakes where its settings are none that a recipe takes."""
+    for job in jobs:
+        try:
+            job.recipe(document, overrides)
+        except RecipeError as error:
+            raise SystemExit(f"{job.name}: {error}") from None
 
 
 def run_job(job: Job, document: Mapping[str, Any], runs_dir: Path, overrides: Sequence[str] = ()) -> Outcome:

@@ -33,9 +33,11 @@ def sst2_recipe(data: Path, model: Path, *, extends: str = RECIPES[0]) -> dict[s
     }
 
 
-def add_work_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add what every benchmark on this work asks for."""
-    parser.add_argument("--data", type=Path, required=required, help="folder with " + ", ".join(FILES.values()))
+def add_work_arguments(
+    parser: argparse.ArgumentParser, *, required: bool = True, holds: str = ", ".join(FILES.values())
+) -> None:
+    """Add what every benchmark on this work, or on one whose data folder ``holds`` other files, asks for."""
+    parser.add_argument("--data", type=Path, required=required, help=f"folder with {holds}")
     parser.add_argument("--model", type=Path, required=required, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="PATH=VALUE")
     parser.add_argument("--record", action="store_true", help="append the result to RESULTS.md")
