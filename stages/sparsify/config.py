@@ -119,7 +119,8 @@ class SparsifyConfig(StageConfig):
     initial_sparsity: Share = Field(0.0, description="the share with which the schedule begins")
     criterion: Criterion = Field(
         "snip_momentum",
-        description="magnitude: |W|; snip: |W·gradient| of a step; snip_momentum: 0.9 of itself plus that, each step",
+        description="magnitude: |W|; snip: |W·gradient| of a step; snip_momentum: 0.9 of itself plus that, each step; "
+        "for an Embedding magnitude, since the other two drop the rows of rare words whole",
     )
     pattern: Pattern = Field(
         "1x1",

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from functools import cache
-
 import torch
 from torch import Tensor
 
 from stages.sparsify.blocks import Blocks, single_weights
 from stages.sparsify.config import Criterion, Reduce
+from stages.sparsify.n_of_m import lowest_of_each
 from stages.sparsify.ranking import Ranking, float_order
 
 MOMENTUM = 0.9
-FEW = 8
-"""Up to so many weights of a group are ordered by comparing each with each, which is faster than sorting them."""
-GROUPS = 1 << 16
-"""Groups that are looked at together, so that they stay in a processor's cache."""
 
 
 class MaskedWeight:
@@ -70,22 +64,18 @@ class MaskedWeight:
 
     def _group_ranking(self, reduce: Reduce) -> Ranking:
         """Return the ranking of groups of which N stay, by what the others are worth; that is summed when asked for."""
-        entries, kept = self._by_group(self._entries()), self._by_group(self.kept)
-        lowest = self._lowest = lowest_of_each(entries, kept, self.blocks.loss)
-
-        @cache
-        def order() -> Tensor:
-            found = (entries.t() * lowest).sum(0)
-            return float_order(found / self.blocks.loss if reduce == "mean" else found) + kept.all(1)
-
-        return Ranking(len(entries), entries.device, lambda begin, end: order()[begin:end])
+        groups = lowest_of_each(self._by_group(self._entries()), self._by_group(self.kept), self.blocks.loss)
+        self._lowest = groups.lowest
+        worth = groups.worth / self.blocks.loss if reduce == "mean" else groups.worth
+        order = float_order(worth) + groups.is_whole
+        return Ranking(len(order), order.device, lambda begin, end: order[begin:end])
 
     def remove(self, count: int, ranking: Ranking) -> None:
         """Mask the ``count`` lowest blocks of ``ranking``, the last one made, and no others; ``write`` applies it."""
         kept = ranking.keep(count)
         if self._lowest is not None:
             view = self.blocks.view(self.kept)
-            view.copy_((kept | ~self._lowest).t().view(view.shape))
+            view.copy_((kept[:, None] | ~self._lowest).view(view.shape))
         else:
             self.kept = kept.view(self.grain.grid)
         self.num_removed = count * self.blocks.loss
@@ -155,30 +145,3 @@ class MaskedWeight:
     def _by_group(self, entries: Tensor) -> Tensor:
         """Return each weight's entry as ``(blocks, weights of a block)``."""
         return self.blocks.view(entries).reshape(self.blocks.count, self.blocks.size)
-
-
-def lowest_of_each(entries: Tensor, kept: Tensor, number: int) -> Tensor:
-    """Return which ``number`` of each group are lowest, ``(members, groups)`` bool.
-
-    ``entries`` and ``kept`` are ``(groups, members)``; of equal entries those not kept go first, then the first.
-    """
-    parts = zip(torch.split(entries, GROUPS), torch.split(kept, GROUPS), strict=True)
-    orders = ((float_order(entry) + is_kept).t().contiguous() for entry, is_kept in parts)
-    ranks = _ranks_by_comparing if entries.shape[1] <= FEW else _ranks_by_sorting
-    return torch.cat([ranks(order) < number for order in orders], dim=1)
-
-
-def _ranks_by_sorting(members: Tensor) -> Tensor:
-    """Return the rank of each entry in its column, ``(members, groups)``."""
-    return members.argsort(dim=0, stable=True).argsort(dim=0)
-
-
-def _ranks_by_comparing(members: Tensor) -> Tensor:
-    """Return the rank of each entry in its column: how many are lower, or as low and before it."""
-    ranks = torch.zeros(members.shape, dtype=torch.uint8, device=members.device)
-    ranks += torch.arange(len(members), dtype=torch.uint8, device=members.device)[:, None]
-    for first, second in itertools.combinations(range(len(members)), 2):
-        is_lower = (members[second] < members[first]).view(torch.uint8)
-        ranks[first] += is_lower
-        ranks[second] -= is_lower
-    return ranks

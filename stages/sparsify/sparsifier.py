@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from stages.sparsify.allocation import even_counts, ranked_counts
+from stages.sparsify.cautions import cautions
 from stages.sparsify.config import SparsifyConfig
 from stages.sparsify.course import Course, resolve_course
-from stages.sparsify.domains import Domain, build_domains, described
+from stages.sparsify.domains import Domain, build_domains
 from stages.sparsify.masked_weight import MaskedWeight
 from stages.sparsify.settings import resolve_domains
 from stages.state import check_names, copy_into
@@ -51,7 +52,7 @@ class Sparsifier:
         """Find the weights to touch; ``num_steps`` may be left out where the schedule counts steps.
 
         Raises ``ValueError`` for settings that do not fit the model. Layers that the pattern does not divide stay
-        dense, and one warning names them all.
+        dense, and one warning names them all; another names the embeddings that a criterion of gradients spoils.
         """
         self.model = model
         self.config = config if isinstance(config, SparsifyConfig) else _config(dict(config))
@@ -59,10 +60,8 @@ class Sparsifier:
         self.domains = build_domains(model, self.config)
         self._weights = [_masked(domain) for domain in self.domains]
         self._courses = self._resolve(self.domains)
-        dense = [described(weight) for domain in self.domains for weight in domain.dense]
-        if dense:
-            patterns = " and ".join(sorted({domain.settings.pattern for domain in self.domains if domain.dense}))
-            logger.warning("%s does not divide these layers, which stay dense: %s", patterns, ", ".join(dense))
+        for line in cautions(model, self.domains):
+            logger.warning("%s", line)
 
     @torch.no_grad()
     def before_optimizer_step(self, step: int) -> None:
@@ -142,10 +141,30 @@ class Sparsifier:
         for domain, _, weights in self._parts():
             yield from ((domain, weight) for weight in weights)
 
+    def span(self) -> tuple[int, int] | None:
+        """Return the step at which the first schedule begins and the one after which no mask changes; None: none do."""
+        chosen = [course for domain, course, _ in self._parts() if not domain.settings.pattern_lock]
+        return (min(c.begin for c in chosen), max(c.last for c in chosen)) if chosen else None
+
+    def asked(self, step: int) -> float:
+        """Return the share of the weights touched that the schedules ask for after ``step`` steps, locked ones too."""
+        zeros = (
+            sum(weight.num_removed for weight in weights)
+            if domain.settings.pattern_lock
+            else course.share(step) * domain.num_weights
+            for domain, course, weights in self._parts()
+        )
+        return sum(zeros) / max(1, self.num_touched)
+
     def logs(self) -> dict[str, float]:
         """Return ``weights_removed``, the share of the weights touched that is masked."""
-        touched = sum(domain.num_weights for domain in self.domains)
+        touched = self.num_touched
         return {"weights_removed": sum(weight.num_removed for weight in self._all()) / touched} if touched else {}
+
+    @property
+    def num_touched(self) -> int:
+        """The weights of all layers together."""
+        return sum(domain.num_weights for domain in self.domains)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return which blocks are ``kept`` and, of snip_momentum, their ``scores``, by parameter name."""

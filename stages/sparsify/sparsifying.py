@@ -11,7 +11,7 @@ from pipeline.training.loop import num_steps, task_objective, train
 from stages.distill.teaching import distillation
 from stages.sparsify.config import SparsifyConfig
 from stages.sparsify.sparsifier import Sparsifier
-from stages.sparsify.zeros import gzip_bytes, gzip_metrics, layer_details, sparsity_metrics
+from stages.sparsify.zeros import gzip_bytes, gzip_metrics, layer_details, schedule_details, sparsity_metrics
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,4 +61,4 @@ def _result(context: StageContext, model: PreTrainedModel, pruner: Sparsifier, d
         len(layers),
     )
     tensors = {f"kept.{name}": mask for name, mask in pruner.kept().items()}
-    return StageResult(model, None, metrics, tensors, {**details, "layers": layers})
+    return StageResult(model, None, metrics, tensors, {**details, **schedule_details(pruner), "layers": layers})

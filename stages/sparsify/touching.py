@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
+from stages.sparsify.cautions import faded_embeddings
 from stages.sparsify.config import SparsifyConfig
 from stages.sparsify.domains import Domain, build_domains
 from stages.sparsify.weights import MatrixWeight
@@ -22,7 +23,10 @@ def touched_lines(config: SparsifyConfig, model: nn.Module) -> list[str]:
     """
     if not config.enabled:
         return ["touches nothing: enabled is false"]
-    return [line for domain in build_domains(model, config) for line in _domain_lines(domain)]
+    domains = build_domains(model, config)
+    lines = [line for domain in domains for line in _domain_lines(domain)]
+    caution = faded_embeddings(model, domains)
+    return [*lines, caution] if caution else lines
 
 
 def _domain_lines(domain: Domain) -> list[str]:

@@ -13,6 +13,9 @@ from pipeline.reporting.compressed_size import GZIP
 from stages.sparsify.sparsifier import Sparsifier
 from stages.sparsify.weights import matmul_weights
 
+POINTS = 100
+"""Into how many parts the steps of a training are divided to tell of its schedule."""
+
 
 @dataclass(frozen=True)
 class Zeros:
@@ -53,12 +56,15 @@ def sparsity_metrics(model: nn.Module, pruner: Sparsifier) -> dict[str, float]:
 
 
 def layer_details(pruner: Sparsifier) -> dict[str, dict[str, Any]]:
-    """Return for every layer touched its shape, weights, zeros and blocks, as JSON."""
+    """Return for every layer touched its type, parameter, shape, weights, zeros and blocks, as JSON."""
     details: dict[str, dict[str, Any]] = {}
     for domain, weight in pruner.layers():
-        zeros = Zeros.of(weight.blocks.weight.parameter)
-        details[weight.blocks.weight.name] = {
-            "shape": list(weight.blocks.weight.parameter.shape),
+        own = weight.blocks.weight
+        zeros = Zeros.of(own.parameter)
+        details[own.name] = {
+            "type": own.layer_type,
+            "parameter": own.parameter_name,
+            "shape": list(own.parameter.shape),
             "pattern": "locked" if domain.settings.pattern_lock else domain.settings.pattern,
             "weights": zeros.weights,
             "zeros": zeros.zeros,
@@ -67,6 +73,17 @@ def layer_details(pruner: Sparsifier) -> dict[str, dict[str, Any]]:
             "blocks_removed": weight.num_blocks_removed,
         }
     return details
+
+
+def schedule_details(pruner: Sparsifier) -> dict[str, Any]:
+    """Return when masks were chosen, and ``[step, share asked for]`` over the steps; nothing where none were."""
+    span = pruner.span()
+    if span is None:
+        return {}
+    num_steps = max(span[1], pruner.num_steps or 0)
+    steps = {round(part * num_steps / POINTS) for part in range(POINTS + 1)} | {*span, *(max(0, e - 1) for e in span)}
+    asked = [[step, pruner.asked(step)] for step in sorted(steps)]
+    return {"prune_begin_step": span[0], "prune_end_step": span[1], "schedule": asked}
 
 
 def gzip_bytes(model: nn.Module) -> int:

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from stages.sparsify import masked_weight
 from stages.sparsify.blocks import blocks_of
-from stages.sparsify.masked_weight import MaskedWeight, lowest_of_each
+from stages.sparsify.masked_weight import MaskedWeight
 from stages.sparsify.pattern import parse_pattern
 from stages.sparsify.weights import matrix_weights
 
@@ -128,23 +127,6 @@ def test_exactly_n_of_every_m_stay_in_the_groups_that_lose_least(kept, of, group
     _, weight = make(values.tolist(), f"{kept}:{of}")
     assert choose(weight, groups) == expected.view(4, -1).tolist()
     assert weight.num_removed == groups * (of - kept)
-
-
-@pytest.mark.parametrize("members", [4, 8, 9])
-def test_of_equal_weights_in_a_group_the_masked_go_and_then_the_first(members):
-    kept = torch.ones(3, members, dtype=torch.bool)
-    kept[:, 3] = False
-    lowest = lowest_of_each(torch.ones(3, members), kept, 2)
-    assert lowest.t().int().tolist() == [[1, 0, 0, 1] + [0] * (members - 4)] * 3
-
-
-def test_groups_are_judged_alike_in_pieces(monkeypatch):
-    entries = torch.rand(100, 4, generator=torch.Generator().manual_seed(0))
-    kept = torch.ones(100, 4, dtype=torch.bool)
-    whole = lowest_of_each(entries, kept, 2)
-    monkeypatch.setattr(masked_weight, "GROUPS", 7)
-    assert torch.equal(lowest_of_each(entries, kept, 2), whole)
-    assert torch.equal(whole.t(), entries.argsort(dim=1).argsort(dim=1) < 2)
 
 
 def test_the_proximal_step_shrinks_every_block_by_its_norm():

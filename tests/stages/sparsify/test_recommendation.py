@@ -65,22 +65,25 @@ def dense(clicks):
     return accuracy, model.state_dict(), gzip_bytes(model)
 
 
-def sparse(dense, clicks, types):
-    """Return the accuracy of a model sparsified to 80%, the model, and how much smaller it is gzipped."""
+def sparse(dense, clicks, types, sparsity=0.8, pattern="1x4"):
+    """Return the accuracy of a model sparsified to ``sparsity``, the model, and how much smaller it is gzipped."""
     model = Recommender()
     model.load_state_dict(dense[1])
-    settings = {"sparsity": 0.8, "pattern": "1x4", "criterion": "magnitude", "schedule": {"every": 10}}
+    settings = {"sparsity": sparsity, "pattern": pattern, "criterion": "magnitude", "schedule": {"every": 10}}
     accuracy = trained(model, clicks, {**settings, "layers": {"types": types, "exclude": []}})
     return accuracy, model, dense[2] / gzip_bytes(model)
 
 
-def test_a_recommender_sparsified_with_its_embeddings_packs_four_times_smaller_and_still_recommends(dense, clicks):
-    accuracy, model, ratio = sparse(dense, clicks, TYPES)
+@pytest.mark.parametrize(("sparsity", "pattern", "size", "smaller"), [(0.8, "1x4", 4, 4.0), (0.9, "1x1", 1, 6.0)])
+def test_a_recommender_sparsified_with_its_embeddings_packs_smaller_and_still_recommends(
+    dense, clicks, sparsity, pattern, size, smaller
+):
+    accuracy, model, ratio = sparse(dense, clicks, TYPES, sparsity, pattern)
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    blocks = sum(weight.numel() for weight in weights) // 4
+    blocks = sum(weight.numel() for weight in weights) // size
     zeros = sum(int((weight == 0).sum()) for weight in weights)
-    assert zeros == 4 * round(0.8 * blocks)
-    assert ratio >= 4.0
+    assert zeros == size * round(sparsity * blocks)
+    assert ratio >= smaller
     assert dense[0] > 0.9
     assert accuracy > dense[0] - 0.08
 

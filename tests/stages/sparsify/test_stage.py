@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from pipeline.errors import RecipeError
-from stages.sparsify import Sparsify, SparsifyConfig, sparsifying
+from pipeline.models import load_model, save_model
+from pipeline.surgery.condense import condense
+from pipeline.surgery.keep_plan import KeepPlan, Kept
+from stages.sparsify import Sparsifier, Sparsify, SparsifyConfig, sparsifying
 
 QUICK = {"steps": 12, "batch_size": 8, "learning_rate": 1e-2, "mixed_precision": "no", "progress": False}
 SPARSE = {"sparsity": 0.75, "pattern": "4x1", "schedule": {"end": 0.8, "every": 3}}
@@ -22,6 +25,10 @@ def test_a_sparse_model_has_its_zeros_and_says_so(make_context, small_bert):
     assert result.keep_plan is None
     found = weights(result)
     assert len(found) == 12
+    assert (result.details["prune_begin_step"], result.details["prune_end_step"]) == (0, 10)
+    asked = dict(result.details["schedule"])
+    assert list(asked) == list(range(13))
+    assert [asked[step] for step in (0, 5, 10, 12)] == pytest.approx([0.0, 0.75 * (1 - 0.5**3), 0.75, 0.75])
     zeros = sum(int((weight == 0).sum()) for weight in found.values())
     assert zeros == round(0.75 * NUM_TOUCHED)
     metrics = result.metrics
@@ -39,6 +46,8 @@ def test_every_layer_is_told_of_and_the_masks_are_kept(make_context):
         told = layers[name.removesuffix(".weight")]
         zeros = int((parameter == 0).sum())
         assert told == {
+            "type": "Linear",
+            "parameter": name,
             "shape": list(parameter.shape),
             "pattern": "4x1",
             "weights": parameter.numel(),
@@ -68,10 +77,43 @@ def test_a_later_stage_with_a_lock_trains_on_and_keeps_the_zeros(make_context):
     config = SparsifyConfig(**QUICK, pattern_lock=True)
     after = Sparsify().run(make_context(config, model=sparse.model, name="recover"))
     assert after.metrics["weight_sparsity"] == 0.75
+    assert not {"prune_begin_step", "schedule"} & after.details.keys()
     for name, parameter in weights(after).items():
         assert torch.equal(parameter == 0, before[name] == 0)
         assert not torch.equal(parameter, before[name])
         assert after.details["layers"][name.removesuffix(".weight")]["pattern"] == "locked"
+
+
+def test_zeros_survive_saving_and_loading_and_a_lock_finds_the_same_masks(make_context, tmp_path):
+    groups = [{"include": ["query"], "pattern": "2:4", "sparsity": 0.5}]
+    result = Sparsify().run(make_context(SparsifyConfig(**QUICK, **SPARSE, groups=groups)))
+    save_model(result.model, tmp_path / "saved")
+    loaded = load_model(tmp_path / "saved")
+    masks = Sparsifier(loaded, {"pattern_lock": True}, num_steps=1).masks()
+    found = weights(result)
+    assert masks.keys() == found.keys()
+    assert all(torch.equal(masks[name], weight != 0) for name, weight in found.items())
+
+
+PLAN = KeepPlan(
+    {"encoder.0.heads": Kept(4, (1, 2)), "encoder.1.heads": Kept(4, ()), "encoder.0.channels": Kept(24, ())}
+)
+
+
+def test_a_condensed_model_is_sparsified_and_a_sparse_one_condensed(make_context, small_bert):
+    config = SparsifyConfig(**QUICK, **SPARSE)
+    narrow = Sparsify().run(make_context(config, model=condense(small_bert(), PLAN), name="after"))
+    shapes = {name: layer["shape"] for name, layer in narrow.details["layers"].items()}
+    assert shapes["bert.encoder.layer.0.attention.self.query"] == [8, 16]
+    assert len(shapes) == 12 - 6
+    assert sum(int((weight == 0).sum()) for weight in weights(narrow).values()) == round(
+        0.75 * narrow.metrics["weights_touched"]
+    )
+    sparse = Sparsify().run(make_context(config, name="before"))
+    before, after = (dict(model.named_parameters()) for model in (sparse.model, condense(sparse.model, PLAN)))
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    assert torch.equal(after[name], before[name][4:12])
+    assert (after[name] == 0).any()
 
 
 def test_disabled_trains_dense_and_touches_nothing(make_context):

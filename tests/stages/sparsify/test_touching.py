@@ -34,6 +34,16 @@ def test_what_chooses_nothing_says_so(small_bert):
     assert lines == ["touches 32 weights in 1 layer, keeps the zeros there are", "  classifier  (2 × 16)"]
 
 
+def test_embeddings_that_the_criterion_spoils_are_told_of_before_anything_runs(small_bert):
+    layers = {"types": ["Embedding"], "include": ["word"]}
+    *_, last = touched_lines(SparsifyConfig(layers=layers), small_bert())
+    assert last.startswith("snip_momentum drops rare rows of these embeddings")
+    assert ": bert.embeddings.word_embeddings; give" in last
+    assert not any(
+        "drops" in line for line in touched_lines(SparsifyConfig(layers=layers, criterion="magnitude"), small_bert())
+    )
+
+
 RECIPE = {
     "name": "tiny",
     "model": {

@@ -1,0 +1,49 @@
+"""What a person should know about the layers chosen before anything is trained, each in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from stages.sparsify.blocks import Blocks
+from stages.sparsify.domains import Domain, described
+
+
+def cautions(model: nn.Module, domains: Sequence[Domain]) -> list[str]:
+    """Return a line for the layers that stay dense, and one for the embeddings that lose their rare rows."""
+    return [line for line in (_undivided(domains), faded_embeddings(model, domains)) if line]
+
+
+def _undivided(domains: Sequence[Domain]) -> str:
+    dense = [described(weight) for domain in domains for weight in domain.dense]
+    patterns = " and ".join(sorted({domain.settings.pattern for domain in domains if domain.dense}))
+    return f"{patterns} does not divide these layers, which stay dense: {', '.join(dense)}" if dense else ""
+
+
+def faded_embeddings(model: nn.Module, domains: Sequence[Domain]) -> str:
+    """Return a line that names the embeddings judged by gradients, and the way out; "" where there are none.
+
+    One whose weights are the output layer's, too, has a gradient in every row at every step, and is none of them.
+    """
+    multiplied = {
+        id(parameter)
+        for module in model.modules()
+        if not isinstance(module, nn.Embedding)
+        for parameter in module.parameters(recurse=False)
+    }
+
+    def fades(domain: Domain, blocks: Blocks) -> bool:
+        settings, weight = domain.settings, blocks.weight
+        chooses = settings.sparsity > 0 and not settings.pattern_lock and settings.criterion != "magnitude"
+        return chooses and weight.layer_type == "Embedding" and id(weight.parameter) not in multiplied
+
+    found = [(domain, blocks) for domain in domains for blocks in domain.layers if fades(domain, blocks)]
+    if not found:
+        return ""
+    criteria = " and ".join(sorted({domain.settings.criterion for domain, _ in found}))
+    names = ", ".join(blocks.weight.name for _, blocks in found)
+    return (
+        f"{criteria} drops rare rows of these embeddings whole, whatever they are worth, for a row has a gradient only "
+        f"in the steps that show it: {names}; give them a group of their own with criterion: magnitude"
+    )
