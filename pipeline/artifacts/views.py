@@ -38,6 +38,24 @@ class RunViews:
 
         return plot_scores(cast("Run", self), stage)
 
+    def plot_sparsity(self, stage: str | None = None) -> Figure:
+        """Return the share of zeros over the steps of ``stage``, by default the last that touched single weights."""
+        from pipeline.reporting.gallery import plot_sparsity
+
+        return plot_sparsity(cast("Run", self), stage)
+
+    def plot_zeros(self, stage: str | None = None) -> Figure:
+        """Return the share of zeros in each layer after ``stage``, by default the last that touched single weights."""
+        from pipeline.reporting.gallery import plot_zeros
+
+        return plot_zeros(cast("Run", self), stage)
+
+    def plot_weights(self, stage: str | None = None) -> Figure:
+        """Return corners of weights close up after ``stage``, by default the last that touched single weights."""
+        from pipeline.reporting.gallery import plot_weights
+
+        return plot_weights(cast("Run", self), stage)
+
     def _repr_html_(self) -> str:
         from pipeline.reporting.notebook import run_html
 

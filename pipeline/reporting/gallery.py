@@ -11,10 +11,13 @@ from pipeline.reporting.decisions import Decision, cutting_stages, decisions, un
 from pipeline.reporting.figures.costs import latencies, what_is_left
 from pipeline.reporting.figures.heads_map import heads_map
 from pipeline.reporting.figures.importance import importance_ranks
-from pipeline.reporting.figures.scores import score_curves
+from pipeline.reporting.figures.scores import score_curves, share_curve
 from pipeline.reporting.figures.timeline import timeline
 from pipeline.reporting.figures.widths import layer_widths
+from pipeline.reporting.figures.zeros import zeros_map
+from pipeline.reporting.figures.zeros_grid import zeros_grid
 from pipeline.reporting.report import Report
+from pipeline.reporting.sparse_layers import EDGE, close_ups, layer_grid, sparse_stages
 from pipeline.reporting.stage_logs import stage_logs
 
 if TYPE_CHECKING:
@@ -63,10 +66,32 @@ def plot_scores(run: Run, stage: str) -> Figure:
     return _scores(artifact, decided)
 
 
+def plot_sparsity(run: Run, stage: str | None = None) -> Figure:
+    """Return the share of zeros over the steps of ``stage``, by default the last one that touched single weights."""
+    artifact = _sparse(run, stage)
+    asked = [(int(step), float(share)) for step, share in artifact.manifest.details.get("schedule", ())]
+    return share_curve(artifact.history(), asked=asked, span=_span(artifact))
+
+
+def plot_zeros(run: Run, stage: str | None = None) -> Figure:
+    """Return the share of zeros in each layer after ``stage``, by default the last one that touched single weights."""
+    return zeros_grid(layer_grid(_sparse(run, stage)))
+
+
+def plot_weights(run: Run, stage: str | None = None) -> Figure:
+    """Return corners of weights close up after ``stage``, by default the last one that touched single weights."""
+    artifact = _sparse(run, stage)
+    corners = close_ups(artifact)
+    if not corners:
+        raise ArtifactError(f"{artifact.model_dir}: its files have none of the names of the weights that were touched")
+    return zeros_map(corners, across=3)
+
+
 def pictures(run: Run, report: Report) -> Iterator[Picture]:
     """Return every figure of the run's page, in order; what a run has not gone through is left out."""
     yield from _cuts(run, report)
     yield from _reasons(run)
+    yield from _zeros(run)
     logs = stage_logs(run)
     yield Picture(
         "How it trained",
@@ -126,13 +151,50 @@ def _reasons(run: Run) -> Iterator[Picture]:
         )
 
 
+def _zeros(run: Run) -> Iterator[Picture]:
+    section = "What became zero"
+    for stage in sparse_stages(run):
+        if any("weights_removed" in line for line in run[stage].history()):
+            yield Picture(
+                section,
+                f"Share of zeros in {stage}",
+                "Of the weights touched. Steps are what the log noted; the line is what the schedule asks for.",
+                plot_sparsity(run, stage),
+            )
+        yield Picture(
+            section,
+            f"Zeros per layer after {stage}",
+            "A cell for each layer touched: the share of its weights that is zero.",
+            plot_zeros(run, stage),
+        )
+        if close_ups(run[stage]):
+            yield Picture(
+                section,
+                f"Weights after {stage}",
+                f"At most {EDGE} outputs (rows) by {EDGE} inputs of one layer of each kind, and the zeros among them.",
+                plot_weights(run, stage),
+            )
+
+
+def _sparse(run: Run, stage: str | None) -> Artifact:
+    stages = sparse_stages(run)
+    if not stages or (stage is not None and stage not in stages):
+        known = ", ".join(stages) or "none"
+        raise ArtifactError(f"{run.path}: {stage or 'every stage'} touched no single weights; those that did: {known}")
+    return run[stage or stages[-1]]
+
+
+def _span(artifact: Artifact) -> tuple[int, int] | None:
+    """Return the steps at which pruning began and ended, where the stage tells them."""
+    details = artifact.manifest.details
+    begin, end = (details.get(f"prune_{edge}_step") for edge in ("begin", "end"))
+    return None if begin is None or end is None else (int(begin), int(end))
+
+
 def _scores(artifact: Artifact, decided: tuple[Decision, ...]) -> Figure:
     if not _is_curve(decided):
         return importance_ranks(decided)
-    details = artifact.manifest.details
-    edges = [details.get(f"prune_{edge}_step") for edge in ("begin", "end")]
-    span = (int(edges[0]), int(edges[1])) if None not in edges else None  # type: ignore[arg-type]
-    return score_curves(decided, artifact.history(), span=span)
+    return score_curves(decided, artifact.history(), span=_span(artifact))
 
 
 def _is_curve(decided: tuple[Decision, ...]) -> bool:

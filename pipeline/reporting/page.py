@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.artifacts.commit import write_file
 from pipeline.artifacts.sealed import digest
-from pipeline.reporting.layout import format_metric, format_number, format_share, format_speedup
+from pipeline.reporting.layout import format_count, format_metric, format_number, format_share, format_speedup
 from pipeline.reporting.report import Report, StageRow, split_scores
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.reporting.gallery import Picture
 
 PAGE = "report.html"
-VERSION = 1
+VERSION = 2
 """Of the figures: a page drawn by another version is drawn again."""
 MARK = re.compile(rb'<meta name="pruneline" content="([0-9a-f]{64})">')
 
@@ -80,6 +80,9 @@ def tiles(rows: Sequence[StageRow]) -> list[Tile]:
         found.append(Tile(name.replace("/", " "), format_metric(name, value), _change(name, before, value)))
     if (sparsity := last.metrics.get("encoder_sparsity")) is not None:
         found.append(Tile("encoder sparsity", format_share(sparsity), "of the encoder's parameters removed"))
+    if last.metrics.get("weights_touched"):
+        touched = format_count(last.metrics["weights_touched"])
+        found.append(Tile("zeros", format_share(last.metrics.get("weight_sparsity")), f"of {touched} weights touched"))
     if last.metrics.get("macs") and first.metrics.get("macs"):
         found.append(Tile("fewer MACs", format_speedup(first.metrics["macs"] / last.metrics["macs"]), "per row"))
     for size in (1, 32):

@@ -83,7 +83,22 @@ CHANNELS_PLAN = plan("channels", CHANNELS_KEPT, [CHANNELS] * LAYERS)
 SECOND_PLAN = plan("heads", SECOND_KEPT, [3, 1])
 
 
-def put(run_dir, number, stage, uses, accuracy, *, parent=None, own=None, total=None, tensors=None, log=(), **metrics):
+def put(
+    run_dir,
+    number,
+    stage,
+    uses,
+    accuracy,
+    *,
+    parent=None,
+    own=None,
+    total=None,
+    tensors=None,
+    log=(),
+    told=None,
+    weights=None,
+    **metrics,
+):
     folder = run_dir / f"{number:02d}-{stage}"
     (folder / "model").mkdir(parents=True)
     for name, kept in (("keep_plan.json", own), ("total_keep_plan.json", total)):
@@ -91,6 +106,8 @@ def put(run_dir, number, stage, uses, accuracy, *, parent=None, own=None, total=
             (folder / name).write_text(json.dumps(kept.to_json()))
     if tensors:
         save_file(tensors, folder / "scores.safetensors")
+    if weights:
+        save_file(weights, folder / "model" / "model.safetensors")
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     measured = {
         "validation/accuracy": accuracy,
@@ -98,7 +115,7 @@ def put(run_dir, number, stage, uses, accuracy, *, parent=None, own=None, total=
         "validation/f1": accuracy / 2,
         **metrics,
     }
-    details = {"steps": STEPS, "seconds": 20.0, "prune_begin_step": 10, "prune_end_step": 30}
+    details = {"steps": STEPS, "seconds": 20.0, "prune_begin_step": 10, "prune_end_step": 30, **(told or {})}
     manifest = Manifest(
         stage, uses, 1, "f", {}, {"parent": {"stage": parent, "content": "c"}}, file_digests(folder), measured,
         details, {"torch": "2.13.0"}, 25.0, "now",
@@ -144,6 +161,58 @@ def make_run(folder):
     again = {"parent": "prune_ffn", "own": SECOND_PLAN, "total": both.then(SECOND_PLAN), "tensors": norms()}
     put(folder, 5, "again", "prune_heads", 0.85, log=log, **again, **costs(0.35, 2.5))
     return Run(folder)
+
+
+SPARSE_RECIPE = RECIPE.partition("- {uses: prune_heads")[0] + "- {uses: sparsify, name: thin, pattern: 2x1}\n"
+ALIKE = ("attention.query", "output.dense")
+
+
+def sparse_weights():
+    """Return by layer name a weight of 60 outputs by 4 inputs, of layer 0 one column zero, of layer 1 three."""
+    weights = {}
+    for layer in range(2):
+        for index, kind in enumerate(ALIKE):
+            weight = np.arange(1, 241, dtype=np.float32).reshape(60, 4) + index
+            weight[:, : 1 + 2 * layer] = 0.0
+            weights[f"bert.encoder.layer.{layer}.{kind}"] = weight
+    return weights | {"head": np.ones((2, 4), dtype=np.float32)}
+
+
+def make_sparse_run(folder):
+    """Write a run of a dense stage and one that made weights zero."""
+    log = [{"step": step, "loss": 1.0, "weights_removed": step / 80} for step in range(10, STEPS + 1, 10)]
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(SPARSE_RECIPE)
+    put(folder, 1, "finetune", "finetune", 0.9, log=[{"step": 10, "loss": 1.0}], **costs(1.0, 1.0))
+    weights = sparse_weights()
+    layers = {
+        name: {
+            "type": "Linear",
+            "parameter": f"{name}.weight",
+            "shape": list(weight.shape),
+            "sparsity": float((weight == 0).mean()),
+        }
+        for name, weight in weights.items()
+    }
+    counted = {
+        "weights_touched": 968.0, "weight_sparsity": 0.5, "matmul_sparsity": 0.4, "blocks": 484.0,
+        "blocks_removed": 242.0, "gzip_ratio": 1.8,
+    }  # fmt: skip
+    saved = {f"{name}.weight": weight for name, weight in weights.items()}
+    told = {
+        "parent": "finetune",
+        "log": log,
+        "told": {"layers": layers, "schedule": [[0, 0.0], [40, 0.5]]},
+        "weights": saved,
+    }
+    put(folder, 2, "thin", "sparsify", 0.8, **told, **costs(1.0, 1.0), **counted)
+    return Run(folder)
+
+
+@pytest.fixture
+def sparse_run(tmp_path):
+    """A run whose last stage made weights zero."""
+    return make_sparse_run(tmp_path / "sparse")
 
 
 @pytest.fixture(scope="session")

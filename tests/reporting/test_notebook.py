@@ -48,6 +48,27 @@ def test_figures_are_those_of_the_page(made_run):
     assert made_run.plot_scores("again").axes[0].get_ylabel() == "importance of a unit"
 
 
+def test_figures_of_a_run_show_what_became_zero(sparse_run):
+    for stage in ("thin", None):
+        asked, shares, *edges = sparse_run.plot_sparsity(stage).axes[0].lines
+        assert asked.get_xydata().tolist() == [[0, 0.0], [40, 0.5]]
+        assert shares.get_xydata().tolist() == [[10, 0.125], [20, 0.25], [30, 0.375], [40, 0.5]]
+        assert shares.get_label() == "weights zero"
+        assert [edge.get_xdata()[0] for edge in edges] == [10, 30]
+        assert sparse_run.plot_zeros(stage).axes[0].get_xlabel() == "layer"
+        titles = [axes.get_title(loc="left") for axes in sparse_run.plot_weights(stage).axes[:3]]
+        assert titles[-1] == "head: 0% zero"
+    for plot in (sparse_run.plot_sparsity, sparse_run.plot_zeros, sparse_run.plot_weights):
+        with pytest.raises(ArtifactError, match="finetune touched no single weights; those that did: thin"):
+            plot("finetune")
+
+
+def test_weights_that_the_files_have_under_other_names_are_not_shown(sparse_run):
+    (sparse_run["thin"].model_dir / "model.safetensors").unlink()
+    with pytest.raises(ArtifactError, match="have none of the names of the weights that were touched"):
+        sparse_run.plot_weights()
+
+
 def test_what_cannot_be_drawn_is_said_with_what_can(made_run, tmp_path):
     with pytest.raises(ArtifactError, match=r"recover cut no heads; those that did: prune_heads, again$"):
         made_run.plot_heads("recover")

@@ -83,6 +83,24 @@ def test_the_page_tells_all_that_was_asked_for(text, read):
     assert "@media print" in text
 
 
+def test_the_page_shows_what_became_zero(sparse_run):
+    reader, text = Reader(), page(sparse_run, Report.from_run(sparse_run))
+    reader.feed(text)
+    words = " ".join(" ".join(reader.words).split())
+    for told in (
+        "What became zero", "Share of zeros in thin", "Zeros per layer after thin", "Weights after thin",
+        "zeros of these", "242 of 484", "zeros 50.0% of 968 weights touched",
+    ):  # fmt: skip
+        assert told in words, told
+    assert "What was cut" not in words
+    assert text.count("<svg") == 6
+    assert {reference[:15] for reference in reader.references if not reference.startswith("#")} == {"data:image/png;"}
+
+
+def test_a_page_without_zeros_does_not_speak_of_them(text):
+    assert "zero" not in text
+
+
 def test_names_from_a_recipe_are_text_and_not_markup(own_run):
     recipe = own_run.path / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("model_type: bert", "model_type: '<b onclick=x>'"))

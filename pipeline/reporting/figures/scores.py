@@ -16,6 +16,7 @@ SHARES = {
     "heads_removed": "heads removed",
     "blocks_masked": "blocks masked",
     "units_removed": "units removed",
+    "weights_removed": "weights zero",
 }
 """The shares that pruners log."""
 
@@ -40,6 +41,28 @@ def score_curves(
     counts_steps = [axes for axes in figure.axes if axes is not upper or decided[0].measure == "score"]
     if span is not None and counts_steps:
         _mark_span(counts_steps, span)
+    return figure
+
+
+@styled
+def share_curve(
+    log: Sequence[Mapping[str, Any]],
+    *,
+    asked: Sequence[tuple[int, float]] = (),
+    span: tuple[int, int] | None = None,
+) -> Chart:
+    """Return the shares removed over the steps of a stage whose units are too many for a line each.
+
+    ``asked`` are steps and what the schedule asks for after them; ``span`` marks where pruning begins and ends.
+    """
+    figure = chart(2.3)
+    axes = figure.subplots()
+    if asked:
+        axes.plot(*zip(*asked, strict=True), color=MUTED, lw=0.9, label="asked for", gid="asked")
+    _shares(axes, log)
+    axes.margins(x=0.01)
+    if span is not None:
+        _mark_span([axes], span)
     return figure
 
 

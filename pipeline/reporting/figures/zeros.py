@@ -11,10 +11,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from numpy.typing import ArrayLike
 
-from pipeline.reporting.figures.chart import KEPT, MUTED, PAPER, WIDTH, Chart, chart, styled
+from pipeline.reporting.figures.chart import MUTED, WIDTH, Chart, chart, styled
 
-SIZES = LinearSegmentedColormap.from_list("sizes", ("#a9cde4", KEPT, "#06283d"), N=5)
+SIZES = LinearSegmentedColormap.from_list("sizes", ("#a9cde4", "#0a70ae", "#06283d"), N=5)
 """From small to large, on paper the darker the larger; more steps could not be told apart in small cells."""
+EMPTY = "#ffffff"
+"""Behind and between cells; like theirs no colour of the page, so that by night the picture is the same."""
 SHORTEST, TALLEST = 1.6, 3.0
 """Inches of a figure at least, for its colour scale to have room, and of a panel at most."""
 MOST_LINES = 64
@@ -54,6 +56,7 @@ def _top(matrices: Mapping[str, np.ndarray[Any, Any]]) -> float:
 
 def _draw(axes: Axes, name: str, matrix: np.ndarray[Any, Any], norm: Normalize) -> None:
     left = np.ma.masked_equal(matrix, 0.0)
+    axes.set_facecolor(EMPTY)
     axes.imshow(left, cmap=SIZES, norm=norm, interpolation="nearest", aspect="equal", gid=name)
     axes.set_title(f"{name}: {(matrix == 0).mean():.0%} zero")
     axes.grid(visible=False)
@@ -61,7 +64,7 @@ def _draw(axes: Axes, name: str, matrix: np.ndarray[Any, Any], norm: Normalize) 
     if max(rows, columns) <= MOST_LINES:
         axes.set_xticks(np.arange(columns - 1) + 0.5, minor=True)
         axes.set_yticks(np.arange(rows - 1) + 0.5, minor=True)
-        axes.grid(visible=True, which="minor", color=PAPER, linewidth=0.4)
+        axes.grid(visible=True, which="minor", color=EMPTY, linewidth=0.4)
     axes.set(xticks=[], yticks=[])
     axes.tick_params(which="minor", length=0)
     axes.spines[:].set(visible=True, color=MUTED, linewidth=0.6)

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
-from pipeline.reporting.figures.zeros import zeros_map
+from pipeline.reporting.figures.chart import VARIABLES, svg_document
+from pipeline.reporting.figures.zeros import EMPTY, SIZES, zeros_map
 
 WEIGHT = np.array([[0.0, -2.0, 1.0, 0.0], [3.0, 0.0, 0.5, 0.0]])
 
@@ -55,3 +57,9 @@ def test_cells_are_parted_by_lines_where_they_are_few():
 def test_what_is_no_matrix_is_refused(shape):
     with pytest.raises(ValueError, match="conv: must be a matrix, got shape"):
         zeros_map({"conv": np.ones(shape)})
+
+
+def test_no_colour_of_cells_or_of_what_is_between_them_is_one_that_the_page_changes_by_night():
+    colors = {to_hex(SIZES(step)) for step in range(SIZES.N)} | {EMPTY}
+    assert not colors & VARIABLES.keys()
+    assert svg_document(zeros_map({"a": WEIGHT})).count(EMPTY) >= 5
