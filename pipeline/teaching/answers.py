@@ -22,6 +22,7 @@ from pipeline.artifacts.sealed import read_sealed
 FORMAT = 1
 PLACES = "places.safetensors"
 HIDDEN = "hidden"
+PROJECTIONS = "projections"
 STORED: dict[torch.dtype, type[np.generic]] = {
     torch.float32: np.float32,
     torch.float16: np.float16,
@@ -36,11 +37,13 @@ UNLIKELY = -1e4
 class Taught:
     """What a teacher says to a batch: its logits as the task gives them, and what each of its layers put out.
 
-    A layer's output is ``(rows, tokens, width)``; there are none where they were not asked for.
+    A layer's output is ``(rows, tokens, width)``; there are none where they were not asked for. ``projections`` are
+    those asked for of the queries, keys and values of one layer, in this order, ``(rows, tokens, heads * width)``.
     """
 
     logits: tuple[Tensor, ...]
     hidden: tuple[Tensor, ...] = ()
+    projections: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,20 +112,21 @@ class Answers:
     def read(self, rows: Sequence[int], mask: Tensor | None, device: torch.device) -> Taught:
         """Return the answers to ``rows`` on ``device``, padded as ``mask``, ``(rows, tokens)``, says.
 
-        Without a mask all tokens are real, and all rows have as many. Hidden states are 0 where there is padding.
+        Without a mask all tokens are real, and all rows have as many. Hidden states and projections are 0 where there
+        is padding.
         """
         index = np.asarray(rows, dtype=np.int64)
         logits: list[Tensor] = []
-        hidden: tuple[Tensor, ...] = ()
+        layers: dict[str, tuple[Tensor, ...]] = {}
         for column in self.columns:
             records = self._take(column, index).to(device, non_blocking=True)
-            if column.name == HIDDEN:
-                hidden = _padded(records, len(index), mask, 0.0).unbind(2)
+            if column.name in (HIDDEN, PROJECTIONS):
+                layers[column.name] = _padded(records, len(index), mask, 0.0).unbind(2)
             elif column.per_token:
                 logits.append(_padded(records, len(index), mask, 0.0 if column.shape else UNLIKELY))
             else:
                 logits.append(records)
-        return Taught(tuple(logits), hidden)
+        return Taught(tuple(logits), **layers)
 
     def _take(self, column: Column, index: np.ndarray) -> Tensor:
         """Return the records of the rows at ``index``, ``(records, *shape)``, in memory of their own."""

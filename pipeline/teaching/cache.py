@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class TeacherCache:
-    """Answers for the batches of one stage's training.
+    """Answers for the batches of one stage's training; ``projections`` names those that the teacher is asked for.
 
     What was decided is noted in ``work_dir``: read from the disk or computed in the step, answers differ in their
     last bits, so that a resumed stage must go on as it began.
@@ -54,12 +54,14 @@ class TeacherCache:
         has_hidden: bool,
         work_dir: Path,
         title: str,
+        projections: Sequence[str] = (),
     ) -> None:
         self._shelf = shelf
         self._task = task
         self._forward = forward
         self._setting = setting
         self._has_hidden = has_hidden
+        self._projections = list(projections)
         self._note = work_dir / NOTE
         self._title = title
         self._answers: Answers | RehearsedAnswers | None = None
@@ -120,7 +122,8 @@ class TeacherCache:
         return str(place) if choice.is_cached else ""
 
     def _place(self, mixed_precision: str) -> Path:
-        return self._shelf.place({"precision": mixed_precision, "hidden": self._has_hidden})
+        contents = {"precision": mixed_precision, "hidden": self._has_hidden}
+        return self._shelf.place({**contents, **({"projections": self._projections} if self._projections else {})})
 
     def _found_in(self, mixed_precision: str) -> str:
         """Return the precision of the answers to read: the stage's own, unless only those in another are there.
@@ -140,7 +143,7 @@ class TeacherCache:
         return choose(
             size_bytes=answers_bytes(columns, self._task.train, ask),
             passes=self._shelf.passes,
-            has_hidden=self._has_hidden,
+            has_hidden=self._has_hidden or bool(self._projections),
             on_cpu=device.type == "cpu",
             memory_bytes=memory_bytes(),
             free_bytes=free_bytes(self._shelf.folder),
@@ -170,7 +173,8 @@ class TeacherCache:
                 taught = self._forward(batch)
             mask = self._task.token_mask(batch)
             if mask is None:
-                tokens = taught.hidden[0].shape[1] if taught.hidden else 1
+                layers = (*taught.hidden, *taught.projections)
+                tokens = layers[0].shape[1] if layers else 1
                 mask = torch.ones(len(rows), tokens, dtype=torch.bool, device=device)
             return taught, mask
 

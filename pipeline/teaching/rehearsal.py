@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.teaching.answers import Column, Taught
+from pipeline.teaching.answers import HIDDEN, PROJECTIONS, Column, Taught
 from pipeline.teaching.shelf import TeacherShelf
 from pipeline.teaching.writing import BATCH_ROWS, Ask
 from pipeline.training.batches import Lengths, by_length
@@ -36,7 +36,10 @@ class RehearsedAnswers:
         self._logits = taught.logits
         self._per_token = [column.per_token for column in columns]
         dtype = columns[-1].dtype
-        self._hidden = torch.stack([layer.to(dtype) for layer in taught.hidden], dim=2) if taught.hidden else None
+        layers = {HIDDEN: taught.hidden, PROJECTIONS: taught.projections}
+        self._layers = {
+            name: torch.stack([layer.to(dtype) for layer in some], dim=2) for name, some in layers.items() if some
+        }
 
     def read(self, rows: Sequence[int], mask: Tensor | None, device: torch.device) -> Taught:
         """Return answers in the shapes of those to ``rows``."""
@@ -47,7 +50,7 @@ class RehearsedAnswers:
             return (answers[:, tokens] if per_token else answers)[index].to(device)
 
         logits = tuple(map(some, self._logits, self._per_token[: len(self._logits)]))
-        return Taught(logits, () if self._hidden is None else some(self._hidden, True).unbind(2))
+        return Taught(logits, **{name: some(layers, True).unbind(2) for name, layers in self._layers.items()})
 
 
 def rehearse(ask: Ask, columns: Sequence[Column], num_rows: int, lengths: Lengths | None) -> RehearsedAnswers:

@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline import interruption
 from pipeline.artifacts.commit import commit, discard_candidate, new_candidate, writing
 from pipeline.artifacts.sealed import seal
-from pipeline.teaching.answers import FORMAT, HIDDEN, PLACES, Column, Taught
+from pipeline.teaching.answers import FORMAT, HIDDEN, PLACES, PROJECTIONS, Column, Taught
 from pipeline.training.batches import by_length
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Ask = Callable[[Sequence[int]], tuple[Taught, Tensor]]
 
 
 def columns_of(split: Split, ask: Ask, hidden_dtype: torch.dtype) -> list[Column]:
-    """Return what there is to store: logits in float32, hidden states in ``hidden_dtype``; asks for two single rows.
+    """Return what there is to store: logits in float32, what layers put out in ``hidden_dtype``; asks for two rows.
 
     Logits are per token where the longest row has others in shape than the shortest.
     """
@@ -41,9 +41,9 @@ def columns_of(split: Split, ask: Ask, hidden_dtype: torch.dtype) -> list[Column
         per_token = logits.shape != less.shape
         shape = tuple(logits.shape[2:] if per_token else logits.shape[1:])
         columns.append(Column(f"logits_{index}", shape, torch.float32, per_token))
-    if taught.hidden:
-        shape = (len(taught.hidden), taught.hidden[0].shape[-1])
-        columns.append(Column(HIDDEN, shape, hidden_dtype, per_token=True))
+    for name, layers in ((HIDDEN, taught.hidden), (PROJECTIONS, taught.projections)):
+        if layers:
+            columns.append(Column(name, (len(layers), layers[0].shape[-1]), hidden_dtype, per_token=True))
     return columns
 
 
@@ -94,9 +94,9 @@ def _append(
 
 def _records(column: Column, taught: Taught, mask: Tensor) -> Tensor:
     """Return the column's records of a batch, ``(records, *shape)``, tokens row by row and without padding."""
-    if column.name == HIDDEN:
-        layers = torch.stack([layer.to(column.dtype) for layer in taught.hidden], dim=2)
-        return layers[mask]
+    if column.name in (HIDDEN, PROJECTIONS):
+        layers = taught.hidden if column.name == HIDDEN else taught.projections
+        return torch.stack([layer.to(column.dtype) for layer in layers], dim=2)[mask]
     logits = taught.logits[int(column.name.rpartition("_")[2])].to(column.dtype)
     return logits[mask] if column.per_token else logits
 

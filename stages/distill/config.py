@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from pipeline.recipe.training import StageConfig
-from pipeline.recipe.values import LATER, Flag, Frozen, NonNegativeNumber, PositiveNumber
+from pipeline.recipe.values import (
+    LATER,
+    Flag,
+    Frozen,
+    NonNegativeInteger,
+    NonNegativeNumber,
+    PositiveInteger,
+    PositiveNumber,
+)
+
+Relation = Literal["qq", "kk", "vv", "qk"]
 
 
 class DistillWeights(Frozen):
-    """The terms of the distillation loss, ``task·task_loss + logits·T²·KL + hidden·MSE``.
+    """The terms of the distillation loss, ``task·task_loss + logits·T²·KL + hidden·MSE + relations·KL``.
 
     The defaults are NNI's: a tenth of the task's own loss, nine tenths of the logits' divergence at temperature 2
-    and of the hidden states' squared error.
+    and of the hidden states' squared error. MiniLM's attention relations are off until they are given a weight.
     """
 
     task_weight: NonNegativeNumber = Field(0.1, description="weight of the task's own loss on the labels")
@@ -27,7 +37,30 @@ class DistillWeights(Frozen):
     hidden_map: Literal["same", "min_deeper"] = Field(
         "same", description="same: layer i learns from layer i; min_deeper: from the nearest of the layers i and deeper"
     )
-
+    relations_weight: NonNegativeNumber = Field(
+        0.0,
+        description="weight of the divergence from one layer's attention relations of the teacher, summed over "
+        "relations; 0: off",
+        json_schema_extra=LATER,
+    )
+    relations: tuple[Relation, ...] = Field(
+        ("qq", "kk", "vv"),
+        description="what is compared: which tokens have like queries (qq), keys (kk) or values (vv), or look at "
+        "which (qk)",
+        json_schema_extra=LATER,
+    )
+    relations_layer: NonNegativeInteger | Literal["last"] = Field(
+        "last",
+        description="the layer whose relations are learned, counted from 0; a student of another depth learns them "
+        "in its last",
+        json_schema_extra=LATER,
+    )
+    relation_heads: PositiveInteger = Field(
+        1,
+        description="relations of a layer: 1: that of all its heads together; more: of so many groups of heads, in "
+        "their order, at most one for each head",
+        json_schema_extra=LATER,
+    )
     cache_teacher: Flag | Literal["auto"] = Field(
         "auto",
         description="write the teacher's answers to all rows down once and read them at each step; auto: on a CPU, "
@@ -35,14 +68,26 @@ class DistillWeights(Frozen):
         json_schema_extra=LATER,
     )
 
+    @field_validator("relations")
+    @classmethod
+    def _each_once(cls, value: tuple[Relation, ...]) -> tuple[Relation, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError(f"must name at least one relation, and each once, got {list(value)}")
+        return value
+
     @model_validator(mode="after")
     def _learns_from_the_teacher(self) -> Self:
-        if self.logits_weight == 0 and self.hidden_weight == 0:
+        if self.logits_weight == 0 and self.hidden_weight == 0 and self.relations_weight == 0:
             raise ValueError(
-                "logits_weight and hidden_weight: must not both be 0, for then nothing is learned from the teacher; "
-                "use finetune, or leave distill out"
+                "logits_weight, hidden_weight and relations_weight: must not all be 0, for then nothing is learned "
+                "from the teacher; use finetune, or leave distill out"
             )
         return self
+
+    def without_effect(self) -> tuple[str, ...]:
+        """Return the settings of relations changed from their defaults where relations are off."""
+        names = () if self.relations_weight > 0 else ("relations", "relations_layer", "relation_heads")
+        return tuple(name for name in names if getattr(self, name) != type(self).model_fields[name].default)
 
 
 class DistillConfig(DistillWeights, StageConfig):

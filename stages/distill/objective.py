@@ -1,8 +1,9 @@
-"""The distillation loss: the task's own, the teacher's logits, and the teacher's hidden states over real tokens."""
+"""The distillation loss: the task's own, the teacher's logits, hidden states and relations over real tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from pipeline.teaching.answers import Taught
 from stages.distill.config import DistillWeights
+from stages.distill.projections import PARTS
+from stages.distill.relations import Relations
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
 class Distillation:
     """An ``Objective``: ``task_weight · task loss + logits_weight · T² · KL(teacher ‖ student) + hidden_weight · MSE``.
 
-    The teacher's forward pass runs in evaluation mode, without gradients and under the student's autocast; with a
-    cache, ahead of the training. Hidden states are the outputs of the transformer layers; they are asked for only
-    when they have a weight.
+    Where they have a weight, ``relations_weight · KL`` of a layer's attention relations comes to it. The teacher's
+    forward pass runs in evaluation mode, without gradients and under the student's autocast; with a cache, ahead of
+    the training. Hidden states are the outputs of the transformer layers; they, and the queries, keys and values of
+    relations, are asked for only when they have a weight.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Distillation:
         self._teacher = teacher.requires_grad_(False).eval()
         self._weights = weights
         self._task = task
+        self._relations = Relations(teacher, weights) if weights.relations_weight > 0 else None
         self._cache = None if make_cache is None else make_cache(self._ask)
 
     def prepare(self, mixed_precision: str, step: int, processes: Processes) -> None:
@@ -47,8 +52,9 @@ class Distillation:
 
     def __call__(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its unweighted parts."""
-        weights, wants_hidden = self._weights, self._weights.hidden_weight > 0
-        outputs = model(**batch, output_hidden_states=wants_hidden)
+        weights, wants_hidden, relations = self._weights, self._weights.hidden_weight > 0, self._relations
+        with nullcontext({}) if relations is None else relations.watch_student(model) as projections:
+            outputs = model(**batch, output_hidden_states=wants_hidden)
         taught = self._teach(batch)
         loss: Tensor = weights.task_weight * outputs.loss
         parts: dict[str, Tensor] = {"task_loss": outputs.loss.detach()}
@@ -61,6 +67,10 @@ class Distillation:
             hidden = hidden_loss(layer_outputs(outputs), taught.hidden, mask, deeper=weights.hidden_map == "min_deeper")
             loss = loss + weights.hidden_weight * hidden
             parts["hidden_loss"] = hidden.detach()
+        if relations is not None:
+            alike = relations.loss(model, projections, taught.projections, self._task.token_mask(batch))
+            loss = loss + weights.relations_weight * alike
+            parts["relations_loss"] = alike.detach()
         return loss, parts
 
     def _teach(self, batch: dict[str, Tensor]) -> Taught:
@@ -68,14 +78,15 @@ class Distillation:
 
     def _ask(self, batch: Mapping[str, Tensor]) -> Taught:
         """Return the teacher's answers from its forward pass; it moves to where the batch is."""
-        wants_hidden = self._weights.hidden_weight > 0
+        wants_hidden, relations = self._weights.hidden_weight > 0, self._relations
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         device = next(iter(inputs.values())).device
         if self._teacher.device != device:
             self._teacher.to(device)
-        with torch.no_grad():
+        with torch.no_grad(), nullcontext({}) if relations is None else relations.watch_teacher(self._teacher) as found:
             outputs = self._teacher(**inputs, output_hidden_states=wants_hidden)
-        return Taught(self._task.logits(outputs), layer_outputs(outputs) if wants_hidden else ())
+        hidden = layer_outputs(outputs) if wants_hidden else ()
+        return Taught(self._task.logits(outputs), hidden, tuple(found[part] for part in PARTS if part in found))
 
     def _logits_loss(self, outputs: Any, taught: Taught) -> Tensor:
         pairs = list(zip(self._task.logits(outputs), taught.logits, strict=True))
@@ -129,7 +140,10 @@ def _squared_error(mine: Tensor, theirs: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def check_teacher(student: PreTrainedModel, teacher: PreTrainedModel, weights: DistillWeights) -> None:
-    """Raise ``ValueError`` when the teacher's labels, width or depth do not fit what ``weights`` compares."""
+    """Raise ``ValueError`` when the teacher's labels, width or depth do not fit what ``weights`` compares.
+
+    Relations, which need neither the same width nor the same depth, are checked where they are looked for.
+    """
     if weights.logits_weight > 0 and teacher.config.num_labels != student.config.num_labels:
         raise ValueError(
             f"teacher: must have the student's {student.config.num_labels} labels, got {teacher.config.num_labels}"

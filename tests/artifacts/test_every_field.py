@@ -29,7 +29,7 @@ OPTIONS = {"prune_heads": {"sparsity": 0.5, "distill": {}}, "sparsify": {"distil
 VALUES = (
     None, True, False, 2, 3, 64, 0.3, 0.7, "image", "x", "f1", "finetune", "some/other", [0.5, 0.6], ["a", "b"],
     {"train": "u.csv"}, {"train": "u.csv", "validation": "hf://v.csv"}, {"model_type": "roberta"}, {},
-    "4x1", ["Linear"], [{"include": ["query"], "sparsity": 0.5}],
+    "4x1", ["Linear"], [{"include": ["query"], "sparsity": 0.5}], ["qk"],
 )  # fmt: skip
 """A field is set to the first of the words its schema lists, and of these, that it takes and does not have yet."""
 NOT_COUNTED = {

@@ -45,7 +45,8 @@ class MadeUp:
         }
         logits = tuple(shapes[head].float() + 100 * index for index, head in enumerate(self.heads))
         layers = tuple(((number + layer / 128)[..., None] - torch.arange(WIDTH)) for layer in range(LAYERS))
-        return Taught(logits, layers if self.has_hidden else ()), mask
+        projections = tuple(layer[..., 1:] + 50 for layer in layers[:2])
+        return (Taught(logits, layers, projections) if self.has_hidden else Taught(logits)), mask
 
 
 @pytest.fixture

@@ -31,8 +31,9 @@ def test_what_is_read_is_what_the_teacher_said_wherever_there_is_no_padding(made
     expected, mask = teacher(ROWS)
     taught = answers.read(ROWS, mask if is_text else None, CPU)
     assert torch.equal(taught.logits[0], expected.logits[0])
-    assert len(taught.hidden) == len(expected.hidden)
-    for layer, wanted in zip(taught.hidden, expected.hidden, strict=True):
+    assert (len(taught.hidden), len(taught.projections)) == (3, 2)
+    layers = zip((*taught.hidden, *taught.projections), (*expected.hidden, *expected.projections), strict=True)
+    for layer, wanted in layers:
         assert layer.dtype == dtype
         assert torch.equal(layer, (wanted * mask[..., None]).to(dtype))
 

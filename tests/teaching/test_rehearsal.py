@@ -22,7 +22,7 @@ def test_what_is_rehearsed_has_the_shapes_and_types_of_what_will_be_read(made_up
     rehearsed = rehearse(teacher, columns, 70, teacher.split.lengths)
     told = [rehearsed.read(rows, mask, CPU) for _ in range(3)][-1]
     assert len(teacher.asked) == 1
-    for mine, theirs in zip((*told.logits, *told.hidden), (*real.logits, *real.hidden), strict=True):
+    for mine, theirs in zip(*((*t.logits, *t.hidden, *t.projections) for t in (told, real)), strict=True):
         assert (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype)
 
 

@@ -74,7 +74,17 @@ def objective_of(context, precision="no", step=0):
     return objective
 
 
-@pytest.mark.parametrize("settings", [{}, {"hidden_weight": 0.0}, {"logits_weight": 0.0}, {"hidden_map": "min_deeper"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"hidden_weight": 0.0},
+        {"logits_weight": 0.0},
+        {"hidden_map": "min_deeper"},
+        {"relations_weight": 5.0},
+        {"relations_weight": 5.0, "relations": ["qk"], "relations_layer": 0, "hidden_weight": 0.0},
+    ],
+)
 def test_the_loss_is_that_of_the_teacher_itself(context_of, task, asked, settings):
     context, _ = context_of(**settings)
     live = distillation(context, context.load_model(), context.config)
@@ -106,12 +116,15 @@ def test_a_batch_without_its_rows_is_answered_by_the_teacher(context_of, task, a
     assert asked == [2]
 
 
-@pytest.mark.parametrize("deletes", [False, True])
+@pytest.mark.parametrize(("deletes", "settings"), [(False, {}), (True, {"relations_weight": 0.5})])
 def test_a_stage_stopped_and_resumed_ends_in_the_same_bits_whether_the_answers_are_still_there(
-    context_of, shelf, monkeypatch, deletes
+    context_of, shelf, monkeypatch, deletes, settings
 ):
-    expected = sha256(Distill().run(context_of(name="tiny")[0]).model)
-    shutil.rmtree(context_of()[0].work_dir)
+    def context():
+        return context_of(**settings)[0]
+
+    expected = sha256(Distill().run(context()).model)
+    shutil.rmtree(context().work_dir)
     step = Stepper.step
 
     def stopping(self, wrapped, position, window):
@@ -122,11 +135,11 @@ def test_a_stage_stopped_and_resumed_ends_in_the_same_bits_whether_the_answers_a
     with monkeypatch.context() as patch:
         patch.setattr(Stepper, "step", stopping)
         with pytest.raises(Interrupted):
-            Distill().run(context_of()[0])
+            Distill().run(context())
     monkeypatch.setattr(interruption, "_requested", None)
     if deletes:
         shutil.rmtree(shelf.folder)
-    assert sha256(Distill().run(context_of()[0]).model) == expected
+    assert sha256(Distill().run(context()).model) == expected
 
 
 def test_a_stage_goes_on_as_it_began_whatever_the_machine_says_now(context_of, shelf, asked, monkeypatch):
@@ -209,3 +222,12 @@ def test_a_stage_that_is_only_timed_writes_nothing_and_tells_the_seconds_of_the_
     assert list(seconds.values()) == [7.0]
     assert not shelf.folder.exists()
     assert not (context.work_dir / "teacher.json").exists()
+
+
+def test_queries_and_the_like_have_a_place_of_their_own_and_leave_that_of_other_answers_as_it_was(context_of, shelf):
+    objective_of(context_of(name="plain")[0])
+    plain = shelf.place({"precision": "no", "hidden": True})
+    assert set(shelf.folder.glob("*/*")) == {plain}
+    for settings in ({}, {"relations": ["qk"]}, {"relations_layer": 0}):
+        objective_of(context_of(name=repr(settings), relations_weight=1.0, **settings)[0])
+    assert len(set(shelf.folder.glob("*/*"))) == 4

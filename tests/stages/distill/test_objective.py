@@ -56,21 +56,22 @@ def test_min_deeper_takes_the_nearest_of_the_teachers_layers_at_least_as_deep():
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts(task, student, teacher):
-    weights = DistillWeights(task_weight=0.3, logits_weight=0.5, hidden_weight=0.7)
+    weights = DistillWeights(task_weight=0.3, logits_weight=0.5, hidden_weight=0.7, relations_weight=0.9)
     loss, parts = Distillation(teacher, weights, task)(student, batch_of(task))
     expected = 0.3 * parts["task_loss"] + 0.5 * parts["logits_loss"] + 0.7 * parts["hidden_loss"]
+    expected += 0.9 * parts["relations_loss"]
     torch.testing.assert_close(loss.detach(), expected)
     assert all(float(part) > 0 for part in parts.values())
 
 
-@pytest.mark.parametrize("hidden_map", ["same", "min_deeper"])
-def test_padding_does_not_change_the_loss(task, student, teacher, hidden_map):
+@pytest.mark.parametrize("settings", [{}, {"hidden_map": "min_deeper"}, {"relations_weight": 5.0}])
+def test_padding_does_not_change_the_loss(task, student, teacher, settings):
     batch = batch_of(task)
     wider = {name: t if name == "labels" else torch.nn.functional.pad(t, (0, 1)) for name, t in batch.items()}
     if wider["input_ids"].shape[1] > 12:
         batch = {name: t if name == "labels" else t[:, :-1] for name, t in batch.items()}
         wider = {name: t if name == "labels" else torch.nn.functional.pad(t, (0, 1)) for name, t in batch.items()}
-    distillation = Distillation(teacher, DistillWeights(hidden_map=hidden_map), task)
+    distillation = Distillation(teacher, DistillWeights(**settings), task)
     torch.testing.assert_close(distillation(student, batch)[0], distillation(student, wider)[0], rtol=1e-5, atol=1e-6)
 
 
