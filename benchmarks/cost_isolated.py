@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from memory_in_use import InUse, bytes_in_use, watched
 from peak_memory import Measured, measured
 from speed import Work
 from sst2_work import sst2_recipe
@@ -22,6 +23,7 @@ from pipeline.surgery.condense import condense
 from pipeline.surgery.groups import dissect
 from pipeline.surgery.keep_plan import KeepPlan, Kept
 from pipeline.tasks import build_task
+from pipeline.training.job import num_steps
 from stages import STAGES
 
 TRAINING_ONLY = ("epochs", "steps", "teacher", "mixed_precision", "evaluate_every", "progress")
@@ -46,22 +48,41 @@ class Source:
         return Work(recipe, task, source_model(recipe.model, task, recipe.seed), self.mixed_precision)
 
 
-def stage_settings(work: Work, name: str) -> tuple[str, dict[str, Any]]:
-    """Return the algorithm that the recipe's stage uses, and its settings without those of how long it trains."""
+def stage_settings(work: Work, name: str, steps: int | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the algorithm that the recipe's stage uses, and its settings without those of how long it trains.
+
+    In as few as ``steps`` there are as few rounds of pruning: as many a step as in the recipe's whole stage.
+    """
     stage = work.recipe.stage(name)
-    return stage.uses, stage.config.model_dump(exclude=set(TRAINING_ONLY))
+    settings = stage.config.model_dump(exclude=set(TRAINING_ONLY))
+    if steps is not None and "rounds" in settings:
+        settings["rounds"] = max(1, round(settings["rounds"] * steps / num_steps(stage.config, work.task)))
+    return stage.uses, settings
 
 
-def stage_cost(source: Source, name: str, length: Mapping[str, float], rows: int | None = None) -> Measured:
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage took in time and resident memory, and the most that it held, freed memory left out."""
+
+    measured: Measured
+    in_use: InUse
+
+
+def stage_cost(source: Source, name: str, length: Mapping[str, float], rows: int | None = None) -> StageCost:
     """Return what one stage takes from reading the data to its result; ``length`` is its ``steps`` or ``epochs``."""
+    seen: list[InUse] = []
 
     def run() -> object:
         work = source.work(rows)
         uses, settings = stage_settings(work, name)
-        with tempfile.TemporaryDirectory() as folder:
-            return work.run_stage(uses, Path(folder), **settings, **length)
+        with tempfile.TemporaryDirectory() as folder, watched() as in_use:
+            result = work.run_stage(uses, Path(folder), **settings, **length)
+        seen.append(in_use)
+        return result
 
-    return measured(run)
+    before = bytes_in_use()
+    whole = measured(run)
+    return StageCost(whole, InUse(seen[0].between_steps - before, seen[0].in_a_step - before))
 
 
 @dataclass(frozen=True)
@@ -125,6 +146,11 @@ def loading_cost(folder: Path, size: int, through_auto_class: bool) -> Sized:
 def model_bytes(model: torch.nn.Module) -> int:
     """Return the bytes of all parameters, each shared one counted once."""
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return by which share of the least the greatest is more."""
+    return max(values) / min(values) - 1
 
 
 def misfit(rows: Sequence[int], seconds: Sequence[float]) -> float:

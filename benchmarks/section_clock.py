@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from pipeline.training.embedding_rows import EmbeddingRows
 from pipeline.training.stepper import Stepper
 from stages.distill.objective import Distillation
 from stages.prune_heads.movement import MovementPruner
@@ -24,6 +25,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (Distillation, "_teach", "teacher"),
     (torch.autograd, "backward", "backward"),
     (nn.utils, "clip_grad_norm_", "optimizer"),
+    *((EmbeddingRows, name, "optimizer") for name in ("take_gradient", "step", "_before_forward")),
     (Stepper, "_cut", "pruner"),
     *(
         (kind, f"{when}_optimizer_step", "pruner")
@@ -42,17 +44,22 @@ class SectionClock:
         self.num_steps = 0
         self.step_seconds = 0.0
         self.seconds = dict.fromkeys(SECTIONS, 0.0)
-        self._begun: dict[str, float] = {}
+        self._open: list[tuple[str, float]] = []
+        self._inside = [0.0]
 
     def begin(self, section: str) -> None:
-        """Start a section; sections do not overlap."""
-        self._begun[section] = _now()
+        """Start a section; the time of one inside another counts as the inner one's alone."""
+        self._open.append((section, _now()))
+        self._inside.append(0.0)
 
     def end(self, section: str) -> None:
         """Add the time since ``begin``, unless this step is of the warm-up."""
-        spent = _now() - self._begun.pop(section)
+        begun, began = self._open.pop()
+        assert begun == section, (begun, section)
+        spent, inside = _now() - began, self._inside.pop()
+        self._inside[-1] += spent
         if self.num_steps >= self.warmup:
-            self.seconds[section] += spent
+            self.seconds[section] += spent - inside
 
     def end_step(self, seconds: float) -> None:
         """Count a step that took ``seconds``."""

@@ -4,6 +4,7 @@ import os
 from functools import partial
 
 import pytest
+import torch
 
 TINY = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 50}
 
@@ -30,7 +31,8 @@ def number(cell):
 
 
 def test_the_sections_of_a_step_add_up_and_each_stage_has_those_it_does(cost, source):
-    table = cells(cost.time_shares(source.work(), steps=8))
+    told = cost.time_shares(source.work(), steps=8)
+    table = cells(told)
     assert table[0][1:] == ["data", "forward", "teacher", "backward", "optimizer", "pruner", "rest"]
     by_stage = {row[0]: dict(zip(table[0][1:], map(number, row[1:]), strict=True)) for row in table[2:]}
     assert all(sum(shares.values()) == pytest.approx(100, abs=0.5) for shares in by_stage.values())
@@ -40,6 +42,8 @@ def test_the_sections_of_a_step_add_up_and_each_stage_has_those_it_does(cost, so
     assert [name for name, shares in by_stage.items() if shares["teacher"]] == list(by_stage)[1:]
     assert [name for name, shares in by_stage.items() if shares["pruner"]] == ["prune_heads", "prune_ffn"]
     assert all(shares["rest"] > -0.5 for shares in by_stage.values())
+    most = max(by_stage, key=lambda name: by_stage[name]["pruner"])
+    assert f"Pruner: at most {by_stage[most]['pruner']}% ({most}), asked at most 5%." in told
 
 
 def test_the_clock_leaves_the_loop_as_it_was(cost, source, tmp_path):
@@ -66,6 +70,17 @@ def test_steps_of_the_warmup_do_not_count():
     assert 0 < clock.seconds["forward"] < 1.0
 
 
+def test_a_section_inside_another_is_not_counted_twice(cost, monkeypatch):
+    section_clock = importlib.import_module("section_clock")
+    monkeypatch.setattr(section_clock, "_now", iter([0.0, 1.0, 1.5, 4.0, 5.0, 6.0]).__next__)
+    clock = section_clock.SectionClock()
+    for begins, section in ((True, "forward"), (True, "optimizer"), (False, "optimizer"), (False, "forward")):
+        (clock.begin if begins else clock.end)(section)
+    clock.begin("data")
+    clock.end("data")
+    assert [clock.seconds[name] for name in ("forward", "optimizer", "data")] == [3.5, 0.5, 1.0]
+
+
 def test_every_part_prints_its_table(cost, source, monkeypatch):
     ratios = cells(cost.step_ratios(source.work(), steps=7, rounds=1))
     assert [row[0] for row in ratios[2:]] == ["bare finetune loop, fused AdamW", *cost.STAGES_TIMED]
@@ -73,6 +88,8 @@ def test_every_part_prints_its_table(cost, source, monkeypatch):
     grown = cost.growth(source, stage="recover_ffn", rows=[8, 24, 40], epochs=1.0)
     assert [row[0] for row in cells(grown)[2:]] == ["8", "24", "40"]
     assert "Farthest from a straight line" in grown
+    assert cells(grown)[0][3:] == ["resident, MiB", "in use in a step, MiB", "held between steps, MiB"]
+    assert "Held between steps: " in grown
     monkeypatch.setattr(cost, "STAGES_TIMED", ("finetune",))
     assert [row[0] for row in cells(cost.peaks(source, steps=2))[2:]] == ["finetune"]
 
@@ -97,6 +114,41 @@ def test_a_stage_is_measured_with_the_recipes_settings(cost, source):
     assert not {"epochs", "steps"} & settings.keys()
 
 
+def test_few_steps_have_few_rounds_of_pruning(cost, source):
+    work = source.work()
+    whole = work.recipe.stage("prune_ffn").config
+    assert (whole.rounds, cost.stage_settings(work, "prune_ffn")[1]["rounds"]) == (36, 36)
+    assert len(work.task.train) * whole.epochs / 4 == 24
+    assert cost.stage_settings(work, "prune_ffn", 12)[1]["rounds"] == 18
+    assert cost.stage_settings(work, "prune_ffn", 1)[1]["rounds"] == 2
+    assert "rounds" not in cost.stage_settings(work, "finetune", 12)[1]
+
+
+def test_memory_that_was_given_back_is_not_in_use_whoever_keeps_it(cost):
+    memory = importlib.import_module("memory_in_use")
+    before = memory.bytes_in_use()
+    block = torch.ones(50_000_000, dtype=torch.uint8)
+    held = memory.bytes_in_use() - before
+    del block
+    assert 50_000_000 <= held < 51_000_000
+    assert abs(memory.bytes_in_use() - before) < 1_000_000
+
+
+def test_what_a_step_holds_is_seen_apart_from_what_is_held_between_steps(cost, source, tmp_path):
+    memory = importlib.import_module("memory_in_use")
+    loop, backward = importlib.import_module("pipeline.training.stepper").Stepper.step, torch.autograd.backward
+    work, before = source.work(), memory.bytes_in_use()
+    with memory.watched() as seen:
+        work.run_stage("finetune", tmp_path, steps=2)
+    size = sum(4 * parameter.numel() for parameter in work.dense.parameters())
+    assert seen.between_steps - before > 3 * size, "two copies of the model, and the moments are half of the third"
+    assert seen.in_a_step > seen.between_steps
+    assert (importlib.import_module("pipeline.training.stepper").Stepper.step, torch.autograd.backward) == (
+        loop,
+        backward,
+    )
+
+
 def test_a_straight_line_is_told_from_a_curve():
     misfit = importlib.import_module("cost_isolated").misfit
     assert misfit([1, 2, 4], [3.0, 5.0, 9.0]) == pytest.approx(0, abs=1e-9)
@@ -117,7 +169,9 @@ def test_the_parts_asked_for_are_recorded(cost, data, model, tmp_path, monkeypat
     monkeypatch.setattr(cost, "models", lambda fields: f"measured {fields}")
     cost.main(["--data", str(data), "--model", str(model), "--only", "models", "--record"])
     assert "measured {}" in results.read_text(encoding="utf-8")
-    assert capsys.readouterr().out.startswith("measured {}")
+    out = capsys.readouterr().out
+    assert out.startswith("cpu ")
+    assert "\n\nmeasured {}" in out
     with pytest.raises(SystemExit):
         cost.main(["--data", str(data), "--model", str(model), "--steps", "6"])
     assert "--steps must be at least 7" in capsys.readouterr().err
