@@ -28,6 +28,7 @@ NOT_HERE = {
     "gradient_sensitivity": "attention heads are removed by the stage prune_heads",
     "pattern_lock_progressive": "say pattern_lock",
     "retrain_free": "there is no pruning without training here; use a stage of few steps",
+    "sparse_gpt": "there is no pruning without training here; use a stage of few steps",
     "block_mask": "there is no pruning without training here; use a stage of few steps",
 }
 DECAYS = {"exp": "exp", "cos": "cos", "cube": "cube", "linear": "linear"}

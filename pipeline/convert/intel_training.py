@@ -92,5 +92,6 @@ def _optimizer(optimizer: Section | None) -> dict[str, Any]:
                 found[setting] = chosen.number(setting, 0.0)
         if "beta_1" in chosen or "beta_2" in chosen:
             found["betas"] = [chosen.number("beta_1", 0.9, high=1.0), chosen.number("beta_2", 0.999, high=1.0)]
+        chosen.refuse("amsgrad", "must be false: training here is with plain AdamW", unless=(False,))
         chosen.close()
     return found
