@@ -5,7 +5,7 @@ from stages.sparsify import n_of_m
 from stages.sparsify.n_of_m import lowest_of_each
 
 
-@pytest.mark.parametrize("members", [4, 8, 9])
+@pytest.mark.parametrize("members", [4, 5, 8, 9])
 def test_of_equal_weights_in_a_group_the_masked_go_and_then_the_first(members):
     kept = torch.ones(3, members, dtype=torch.bool)
     kept[:, 3] = False

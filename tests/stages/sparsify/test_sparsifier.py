@@ -64,6 +64,30 @@ def test_no_mask_changes_before_the_beginning_or_after_the_end(mlp, steps, make)
     assert all(torch.equal(mask, seen[8]) for mask in seen[9:])
 
 
+@pytest.mark.parametrize(("reduce", "left"), [("mean", [8, 8]), ("sum", [0, 16])])
+def test_blocks_of_different_sizes_compare_by_their_mean_or_by_their_sum(reduce, left):
+    model = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 8))
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)  # four columns of 2: each a mean of 1 and a sum of 2
+        model[1].weight.fill_(0.5)  # two columns of 8: each a mean of 0.5 and a sum of 4
+    settings = {"pattern": "channelx1", "criterion": "magnitude", "sparsity": 1 / 3, "max_sparsity_per_layer": 1.0}
+    pruner = Sparsifier(model, {**settings, "reduce": reduce, "schedule": {"kind": "one_shot"}}, num_steps=1)
+    pruner.after_optimizer_step(0, 0.0)
+    assert [int(torch.count_nonzero(layer.weight)) for layer in model] == left
+
+
+@pytest.mark.parametrize(("scope", "shares"), [("global", [1.0, 0.29, 0.0]), ("local", [0.5, 0.5, 0.5])])
+def test_one_ranking_takes_from_where_little_is_lost_and_local_ones_from_each_layer_alike(mlp, scope, shares):
+    with torch.no_grad():
+        for layer, size in ((mlp[0], 1e-3), (mlp[2], 1.0), (mlp[4], 1e3)):
+            layer.weight.mul_(size)
+    settings = {"criterion": "magnitude", "scope": scope, "max_sparsity_per_layer": 1.0}
+    pruner = Sparsifier(mlp, {**settings, "schedule": {"kind": "one_shot"}}, num_steps=1)
+    pruner.after_optimizer_step(0, 0.0)
+    found = [float((mlp[index].weight == 0).float().mean()) for index in (0, 2, 4)]
+    assert found == pytest.approx(shares, abs=0.005)
+
+
 def test_the_span_is_from_the_first_beginning_to_the_last_mask_that_changes(mlp, make):
     groups = [
         {"include": ["^0$"], "schedule": {"begin": 2, "end": 18}},
