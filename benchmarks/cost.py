@@ -1,6 +1,6 @@
 """Measure what each stage costs: time against a bare step, where that time goes, and memory.
 
-    python benchmarks/cost.py --data DIR --model DIR [--steps 40] [--mixed-precision no] [--record]
+    python benchmarks/cost.py --data DIR --model DIR [--steps 30] [--mixed-precision no] [--record]
     python benchmarks/cost.py --data DIR --model DIR --only steps shares
 
 steps: each stage's step over that of a bare finetune loop, same batches, same precision, taking turns. shares: where
@@ -152,7 +152,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_work_arguments(parser)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="the parts to measure")
-    parser.add_argument("--steps", type=int, default=40, help=f"steps of each turn, the first {WARMUP} not timed")
+    parser.add_argument("--steps", type=int, default=30, help=f"steps of each turn, the first {WARMUP} not timed")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each kind of step")
     parser.add_argument("--growth-rows", type=int, nargs="+", default=GROWTH_ROWS)
     parser.add_argument("--growth-epochs", type=float, default=0.5)

@@ -40,7 +40,7 @@ LAUNCH = ("--multi_gpu", "--num_machines=1", "--mixed_precision=no", "--dynamo_b
 def work_recipe(options: argparse.Namespace, kind: str, seed: int) -> Recipe:
     """Return the recipe of a run; as many rows make an optimizer step in each."""
     document = sst2_recipe(options.data, options.model)
-    training = {**document["training"], "mixed_precision": "no", "progress": False, "save_seconds": 5}
+    training = {**document["training"], "mixed_precision": "no", "progress": False, "save_seconds": 1}
     training |= {"save_share": 0.2, "batch_size": options.batch_size // RUNS[kind]}
     task = {**document["task"], "train_rows": options.rows, "validation": [SPLIT]}
     document |= {"name": f"{kind}-s{seed}", "seed": seed, "task": task, "training": training}
