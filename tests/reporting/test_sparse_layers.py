@@ -51,13 +51,15 @@ def test_a_close_up_is_the_corner_of_the_weight_in_the_middle_of_its_kind(sparse
 def test_rows_are_outputs_whatever_the_layer(sparse_run, dtype):
     transposed, conv = torch.arange(12.0).view(3, 4), torch.arange(24.0).view(2, 3, 4)
     path = sparse_run["thin"].model_dir / "model.safetensors"
-    save_file({"a.weight": transposed.to(dtype), "b.weight": conv.to(dtype)}, path)
+    tensors = {"a.weight": transposed, "b.weight": conv, "old.weight": torch.ones(2, 2)}
+    save_file({name: tensor.to(dtype) for name, tensor in tensors.items()}, path)
     layers = {
         "a": {"sparsity": 0.0, "type": "Conv1D", "parameter": "a.weight"},
         "b": {"sparsity": 0.0, "type": "Conv1d", "parameter": "b.weight"},
+        "old": {"sparsity": 0.0},
         "gone": {"sparsity": 0.0, "type": "Linear", "parameter": "gone.weight"},
     }
     shown = close_ups(told(sparse_run["thin"], layers))
-    assert list(shown) == ["a", "b"]
+    assert list(shown) == ["a", "b", "old"]
     np.testing.assert_array_equal(shown["a"], transposed.t())
     np.testing.assert_array_equal(shown["b"][0], [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11])
