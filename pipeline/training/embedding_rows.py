@@ -181,7 +181,7 @@ class EmbeddingRows:
         floor = self.epsilon * torch.sqrt(1 - beta2 ** (seen + 1).double())
         own = self.weight.detach()
         columns = torch.stack([fading, beta2**steps, distance, shrinking, floor], dim=1).to(own)
-        by_mean, by_square, far, shrunk, least = columns.split(1, dim=1)
+        by_mean, by_square, far, shrunk, least = torch.split(columns, 1, dim=1)
         mean, square = state["exp_avg"][rows], state["exp_avg_sq"][rows]
         weight = own[rows] * shrunk - mean / (square.sqrt() + least) * far
         return weight, mean * by_mean, square * by_square
