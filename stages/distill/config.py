@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
@@ -19,6 +20,8 @@ from pipeline.recipe.values import (
 )
 
 Relation = Literal["qq", "kk", "vv", "qk"]
+SHORT = {"task": "task_weight", "logits": "logits_weight", "hidden": "hidden_weight"}
+"""What a weight may also be called: ``distill: {logits: 4.5}``."""
 
 
 class DistillWeights(Frozen):
@@ -67,6 +70,16 @@ class DistillWeights(Frozen):
         "where they are read more than once and fit a quarter of the memory and a tenth of the free disk",
         json_schema_extra=LATER,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        for short, name in SHORT.items():
+            if short in values and name in values:
+                raise ValueError(f"{short} and {name}: say the same; leave one of them out")
+        return {SHORT.get(name, name): value for name, value in values.items()}
 
     @field_validator("relations")
     @classmethod

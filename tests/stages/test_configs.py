@@ -45,6 +45,12 @@ def test_distillation_defaults_are_those_of_nni():
     assert PruneFfnConfig().distill == weights
 
 
+def test_a_weight_of_distillation_may_be_called_by_its_term_alone():
+    short = PruneFfnConfig(distill={"task": 1.0, "logits": 4.5, "hidden": 0.0})
+    assert short == PruneFfnConfig(distill={"task_weight": 1.0, "logits_weight": 4.5, "hidden_weight": 0.0})
+    assert DistillConfig(logits=4.5).logits_weight == 4.5
+
+
 @pytest.mark.parametrize(
     ("config", "settings", "message"),
     [
@@ -60,6 +66,7 @@ def test_distillation_defaults_are_those_of_nni():
         (PruneFfnConfig, {"sparsity": 0.9, "max_sparsity_per_layer": 0.5}, "sparsity: must be at most max_spars"),
         (PruneFfnConfig, {"rounds": 0}, "greater than 0"),
         (DistillConfig, {"logits_weight": 0.0, "hidden_weight": 0.0}, "relations_weight: must not all be 0"),
+        (DistillConfig, {"logits": 1.0, "logits_weight": 1.0}, "logits and logits_weight: say the same; leave one"),
         (DistillConfig, {"relations": []}, "must name at least one relation, and each once"),
         (DistillConfig, {"relations": ["qq", "qq"]}, "must name at least one relation, and each once"),
         (DistillConfig, {"relations": ["oo"]}, "relations"),
