@@ -21,6 +21,7 @@ from pathlib import Path
 from bare_loop import timed_bare_loop
 from cost_isolated import (
     Source,
+    StageCost,
     condensing_cost,
     loading_cost,
     misfit,
@@ -43,7 +44,7 @@ STAGES_TIMED = ("finetune", "prune_heads", "recover_heads", "prune_ffn")
 """``recover_ffn`` is ``recover_heads`` again."""
 GROWTH_ROWS = (2500, 5000, 10_000, 20_000)
 MEBI = 2**20
-MEMORY = ("resident", "in use in a step", "held between steps")
+MEMORY = ("resident", "in use in a step", "in use between steps", "tensors between steps")
 KEPT = (
     "Resident is more than in use, and grows up to a bound as a stage goes on, for freed memory and compiled kernels "
     "are kept on purpose (pipeline/training/memory.py): of the latter at most 16,384 or a sixteenth of the memory."
@@ -103,8 +104,7 @@ def peaks(source: Source, *, steps: int) -> str:
     rows = []
     for name in STAGES_TIMED:
         cost = isolated(stage_cost, source, name, {"steps": steps})
-        sizes = (cost.measured.peak_bytes, cost.in_use.in_a_step, cost.in_use.between_steps)
-        rows.append((name, *map(mebibytes, (*sizes, cost.measured.device_peak_bytes))))
+        rows.append((name, *memory_cells(cost), mebibytes(cost.measured.device_peak_bytes)))
     return f"{markdown_table(['peak memory, MiB', *MEMORY, 'on the device'], rows)}\n\n{KEPT}"
 
 
@@ -114,18 +114,26 @@ def growth(source: Source, *, stage: str, rows: Sequence[int], epochs: float) ->
     seconds = [cost.measured.seconds for cost in costs]
     cells = []
     for count, cost in zip(rows, costs, strict=True):
-        sizes = (cost.measured.peak_bytes, cost.in_use.in_a_step, cost.in_use.between_steps)
         per_row = 1000 * cost.measured.seconds / count
-        cells.append((str(count), f"{cost.measured.seconds:.1f}", f"{per_row:.2f}", *map(mebibytes, sizes)))
+        cells.append((str(count), f"{cost.measured.seconds:.1f}", f"{per_row:.2f}", *memory_cells(cost)))
     headers = [f"rows, {stage}, {epochs:g} epochs", "seconds", "ms a row", *(f"{name}, MiB" for name in MEMORY)]
-    held = spread([cost.in_use.between_steps for cost in costs])
+    tensors, used = (
+        spread(sizes)
+        for sizes in zip(*((cost.in_use.of_tensors, cost.in_use.between_steps) for cost in costs), strict=True)
+    )
     told = [
         f"Farthest from a straight line: {misfit(rows, seconds):.1%}, asked at most 5%.",
-        f"Held between steps: {held:.1%} more at the most than at the least, asked flat; the rows are in it. In use in "
-        "a step is what its longest batch takes, which is longer among more rows.",
+        f"Most over least: tensors between steps {tensors:.1%} more, asked flat; in use between steps {used:.1%} more, "
+        "the rows and compiled kernels being in it. In a step it is what the longest batch takes.",
         KEPT,
     ]
     return "\n\n".join([markdown_table(headers, cells), *told])
+
+
+def memory_cells(cost: StageCost) -> tuple[str, ...]:
+    """Return the cells below ``MEMORY``."""
+    used = cost.in_use
+    return tuple(map(mebibytes, (cost.measured.peak_bytes, used.in_a_step, used.between_steps, used.of_tensors)))
 
 
 def mebibytes(size: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,7 @@ def stage_settings(work: Work, name: str, steps: int | None = None) -> tuple[str
 
 @dataclass(frozen=True)
 class StageCost:
-    """What a stage took in time and resident memory, and the most that it held, freed memory left out."""
+    """What a stage took in time and resident memory, and what of that was not free."""
 
     measured: Measured
     in_use: InUse
@@ -73,16 +74,15 @@ def stage_cost(source: Source, name: str, length: Mapping[str, float], rows: int
     seen: list[InUse] = []
 
     def run() -> object:
+        before = bytes_in_use()
         work = source.work(rows)
         uses, settings = stage_settings(work, name)
-        with tempfile.TemporaryDirectory() as folder, watched() as in_use:
+        with tempfile.TemporaryDirectory() as folder, watched() as found:
             result = work.run_stage(uses, Path(folder), **settings, **length)
-        seen.append(in_use)
+        seen.append(InUse(found.in_a_step - before, found.between_steps - before, found.of_tensors))
         return result
 
-    before = bytes_in_use()
-    whole = measured(run)
-    return StageCost(whole, InUse(seen[0].between_steps - before, seen[0].in_a_step - before))
+    return StageCost(measured(run), seen[0])
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def model_bytes(model: torch.nn.Module) -> int:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Return by which share of the least the greatest is more."""
-    return max(values) / min(values) - 1
+    """Return by which share of the least the greatest is more; not a number where nothing was measured."""
+    return max(values) / min(values) - 1 if min(values) > 0 else math.nan
 
 
 def misfit(rows: Sequence[int], seconds: Sequence[float]) -> float:

@@ -88,8 +88,8 @@ def test_every_part_prints_its_table(cost, source, monkeypatch):
     grown = cost.growth(source, stage="recover_ffn", rows=[8, 24, 40], epochs=1.0)
     assert [row[0] for row in cells(grown)[2:]] == ["8", "24", "40"]
     assert "Farthest from a straight line" in grown
-    assert cells(grown)[0][3:] == ["resident, MiB", "in use in a step, MiB", "held between steps, MiB"]
-    assert "Held between steps: " in grown
+    assert cells(grown)[0][3:] == [f"{name}, MiB" for name in cost.MEMORY]
+    assert "Most over least: tensors between steps " in grown
     monkeypatch.setattr(cost, "STAGES_TIMED", ("finetune",))
     assert [row[0] for row in cells(cost.peaks(source, steps=2))[2:]] == ["finetune"]
 
@@ -143,6 +143,7 @@ def test_what_a_step_holds_is_seen_apart_from_what_is_held_between_steps(cost, s
     size = sum(4 * parameter.numel() for parameter in work.dense.parameters())
     assert seen.between_steps - before > 3 * size, "two copies of the model, and the moments are half of the third"
     assert seen.in_a_step > seen.between_steps
+    assert 4 * size <= seen.of_tensors < before + 5 * size, "three models and what updates one"
     assert (importlib.import_module("pipeline.training.stepper").Stepper.step, torch.autograd.backward) == (
         loop,
         backward,
