@@ -34,8 +34,10 @@ class EmbeddingRows:
     before it is read, to rounding (and to ``ε``, whose share of the denominator is taken as constant). Unlike
     ``torch.optim.SparseAdam``, which leaves such rows where they are, this changes time and not results.
 
-    While attached, ``weight`` holds rows of different dates: read it inside ``caught_up``, or after ``settle``. The
-    moments lie in ``optimizer.state`` as AdamW's do, with the dates as ``seen``, ``(num_embeddings,)``, int32.
+    While attached, ``weight`` holds rows of different dates: read it by a forward pass of the embedding, inside
+    ``caught_up``, or after ``settle``. A forward pass outside of ``caught_up`` decides at which step a row is brought
+    up to date, and so the last bits of it: let none depend on what must not change the result. The moments lie in
+    ``optimizer.state`` as AdamW's do, with the dates as ``seen``, ``(num_embeddings,)``, int32.
     """
 
     def __init__(
@@ -63,10 +65,11 @@ class EmbeddingRows:
         self._coasted = torch.zeros(1, dtype=torch.float64)
         self._kept = torch.zeros(1, dtype=torch.float64)
         self._read: tuple[Tensor, nn.Parameter] | None = None
+        self._shows_all = False
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """Make the embedding give sparse gradients, and bring rows up to date before a forward pass in training."""
+        """Make the embedding give sparse gradients, and bring rows up to date before a forward pass reads them."""
         before = self.embedding.sparse
         handle = self.embedding.register_forward_pre_hook(self._before_forward)
         self.embedding.sparse = True
@@ -140,9 +143,11 @@ class EmbeddingRows:
             before = self.weight.clone()
             for rows in self._chunks():
                 self.weight.index_copy_(0, rows, self._coast(rows)[0])
+        self._shows_all = True
         try:
             yield
         finally:
+            self._shows_all = False
             with torch.no_grad():
                 self.weight.copy_(before)
 
@@ -152,7 +157,7 @@ class EmbeddingRows:
             yield torch.arange(first, min(first + CHUNK, len(self.weight)), device=self.weight.device)
 
     def _before_forward(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        if module.training:
+        if not self._shows_all:
             with torch.no_grad():
                 self._bring(torch.unique(arguments[0]))
 

@@ -99,9 +99,11 @@ def test_rows_that_are_read_at_each_step_get_the_bits_of_adamw(fakes):
     assert pair.table.weight[1:].equal(pair.whole.weight[1:])
 
 
-def test_a_row_is_up_to_date_when_training_reads_it(fakes):
+@pytest.mark.parametrize("training", [True, False])
+def test_a_row_is_up_to_date_when_a_forward_pass_reads_it(fakes, training):
     pair = Pair(fakes, weight_decay=0.0)
     pair.train()
+    pair.table.train(training)
     words = torch.arange(80)
     with pair.rows.attached():
         read = pair.table(words)
@@ -113,7 +115,8 @@ def test_looking_at_all_rows_between_steps_changes_no_bit(fakes):
     silent.train(last=40)
     looking.train(last=20)
     before = looking.bits()
-    with looking.rows.caught_up():
+    with looking.rows.attached(), looking.rows.caught_up():
+        looking.table.eval()(torch.arange(80))
         assert looking.distance() < 1e-3
         assert not looking.table.weight.equal(before["weight"])
     assert all(value.equal(before[name]) for name, value in looking.bits().items())
