@@ -64,17 +64,19 @@ def layer_grid(artifact: Artifact) -> LayerGrid:
 def close_ups(artifact: Artifact) -> dict[str, Values]:
     """Return the upper left corner, ``(rows, columns)``, of one weight of each kind, by kind and layer number.
 
-    Of a kind the layer in the middle is shown, and of kinds the first few. Rows are outputs and columns inputs; of a
-    convolution these are the channels at each place of its kernel. What the weights' file does not hold under the name
-    that the stage knew is left out.
+    Of a kind the layer is shown whose share of zeros is nearest to that of all weights touched, the later of two, and
+    of kinds the first few: where nearly all is zero, or nothing, a pattern is not to be seen. Rows are outputs and
+    columns inputs; of a convolution these are the channels at each place of its kernel. What the weights' file does
+    not hold under the name that the stage knew is left out.
     """
     layers, grid = artifact.manifest.details["layers"], layer_grid(artifact)
+    overall = artifact.metrics["weight_sparsity"]
     with ExitStack() as opened:
         files = dict(_files(artifact, opened))
         found: dict[str, Values] = {}
         for kind, row in list(zip(grid.kinds, grid.names, strict=True))[:MOST_KINDS]:
             numbered = [(number, name) for number, name in zip(grid.numbers, row, strict=True) if name]
-            number, name = numbered[len(numbered) // 2]
+            number, name = min(reversed(numbered), key=lambda each: abs(layers[each[1]]["sparsity"] - overall))
             key = layers[name].get("parameter", f"{name}.weight")
             if key in files:
                 title = kind if number == WITHOUT else f"{kind} {number}"

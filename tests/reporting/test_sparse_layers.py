@@ -39,7 +39,14 @@ def test_layers_of_two_stacks_are_two_kinds_and_numbers_are_in_their_order(spars
     ]  # fmt: skip
 
 
-def test_a_close_up_is_the_corner_of_the_weight_in_the_middle_of_its_kind(sparse_run):
+def test_the_layer_shown_close_up_is_as_sparse_as_the_whole(sparse_run):
+    names = [f"bert.encoder.layer.{number}.output.dense" for number in (0, 1)]
+    for shares, number in (((0.45, 0.99), 0), ((0.1, 0.6), 1), ((0.4, 0.6), 1)):
+        artifact = told(sparse_run["thin"], dict(zip(names, shares, strict=True)))
+        assert list(close_ups(artifact)) == [f"output.dense {number}"]
+
+
+def test_a_close_up_is_the_corner_of_a_weight_of_its_kind(sparse_run):
     shown = close_ups(sparse_run["thin"])
     assert list(shown) == ["attention.query 1", "output.dense 1", "head"]
     expected = np.arange(1, 241, dtype=np.float64).reshape(60, 4)[:48]
