@@ -12,7 +12,7 @@ from stages.sparsify.ranking import float_order
 FEW = 8
 """Up to so many weights of a group are ordered by comparing each with each, which is faster than sorting them."""
 GROUPS = 1 << 16
-"""Groups that a CPU looks at together: enough for all its threads, few enough for its cache; an accelerator takes all."""
+"""Groups that a CPU looks at together: enough for its threads, few enough for its cache; an accelerator takes all."""
 WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers of as many bytes: so many booleans are looked at as one number."""
 
