@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from pipeline.errors import CompressionError
+
 if TYPE_CHECKING:
     from pipeline.recipe.training import TrainingConfig
 
@@ -89,7 +91,10 @@ class EmbeddingRows:
         if gradient is None:
             return []
         if not gradient.is_sparse:
-            raise RuntimeError("the word embeddings got a dense gradient: set training.embedding_gradients: dense")
+            raise CompressionError(
+                "the word embeddings got a dense gradient, for something reads them whole: set "
+                "training.embedding_gradients: dense"
+            )
         gradient = gradient.coalesce()
         rows = gradient.indices()[0]
         read = nn.Parameter(self.weight.detach()[rows])

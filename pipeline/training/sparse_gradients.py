@@ -58,19 +58,19 @@ def _why_not(
     """Return why ``embedding`` cannot have sparse gradients, None where it can."""
     if embedding is None:
         return "the model has no word embeddings that learn"
-    owners = [
-        (module, name)
-        for module in model.modules()
-        for name, parameter in module._parameters.items()
-        if parameter is embedding.weight
-    ]
+    owners = sum(
+        parameter is embedding.weight for module in model.modules() for parameter in module._parameters.values()
+    )
+    others = (parameter for parameter in model.parameters() if parameter is not embedding.weight)
     reasons = {
         "there are several processes, which average dense ones": processes.count > 1,
         "fp16 scales dense ones": config.mixed_precision == "fp16",
         "the weights are not float32": embedding.weight.dtype != torch.float32,
-        "the word embeddings are tied to another module": len(owners) > 1,
+        "the word embeddings are tied to another module": owners > 1,
         "the embeddings are rescaled as they are read": embedding.max_norm is not None or embedding.scale_grad_by_freq,
         "the pruner reads those of the word embeddings": _prunes(pruner, model, embedding.weight),
+        "nothing else learns": not any(parameter.requires_grad for parameter in others),
+        "learning_rate times weight_decay must be less than 1": config.learning_rate * config.weight_decay >= 1,
         "betas must be such that β₁² < β₂": not 0 <= betas_ratio(config.betas) < 1,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.errors import CompressionError
 from pipeline.training.embedding_rows import EmbeddingRows
 from pipeline.training.optimizers import build_optimizer
 
@@ -152,6 +153,14 @@ def test_the_embedding_gives_dense_gradients_again_afterwards(fakes):
     assert not pair.table.sparse
     pair.table(torch.tensor([1])).sum().backward()
     assert not pair.table.weight.grad.is_sparse
+
+
+def test_embeddings_that_something_reads_whole_are_refused_with_the_way_out(fakes):
+    pair = Pair(fakes)
+    with pair.rows.attached():
+        (pair.table(torch.tensor([1])).sum() + pair.table.weight.sum()).backward()
+        with pytest.raises(CompressionError, match=r"dense gradient.*set training\.embedding_gradients: dense"):
+            pair.rows.take_gradient()
 
 
 def test_a_training_with_sparse_gradients_ends_where_a_dense_one_does(benches, fakes):

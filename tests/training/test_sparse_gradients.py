@@ -46,7 +46,15 @@ def rescaled(fakes):
     return model
 
 
+def frozen_but_for_words(fakes):
+    model = large_bert(fakes)
+    model.requires_grad_(False).get_input_embeddings().weight.requires_grad_(True)
+    return model
+
+
 CASES = {
+    "nothing else learns": {"model": frozen_but_for_words},
+    "learning_rate times weight_decay": {"learning_rate": 2.0, "weight_decay": 0.5},
     "the model has no word embeddings that learn": {"model": frozen_bert},
     "the word embeddings are tied to another module": {"model": tied},
     "the embeddings are rescaled as they are read": {"model": rescaled},
