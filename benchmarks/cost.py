@@ -109,8 +109,16 @@ def peaks(source: Source, *, steps: int) -> str:
 
 
 def growth(source: Source, *, stage: str, rows: Sequence[int], epochs: float) -> str:
-    """Return how time and memory of one stage grow with the rows: in proportion, and not at all."""
-    costs = [isolated(stage_cost, source, stage, {"epochs": epochs}, count) for count in rows]
+    """Return how time and memory of one stage grow with the rows: in proportion, and not at all.
+
+    Every size has two turns, on the way up and on the way down, and the shorter one counts, lest a machine whose speed
+    drifts bends the line.
+    """
+    turns = [
+        {count: isolated(stage_cost, source, stage, {"epochs": epochs}, count) for count in way}
+        for way in (rows, rows[::-1])
+    ]
+    costs = [min((turn[count] for turn in turns), key=lambda cost: cost.measured.seconds) for count in rows]
     seconds = [cost.measured.seconds for cost in costs]
     cells = []
     for count, cost in zip(rows, costs, strict=True):
