@@ -1,9 +1,10 @@
-"""What the pruning stages share: train with a pruner, measure, cut what it decided, measure again."""
+"""What the pruning stages share: train with a pruner, measure, and cut what it decided."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
@@ -75,18 +76,18 @@ def cut(
     """Take the pruner's decision, condense the model, and check it on real rows against the masked one.
 
     The plan counts in the model that the stage began with, also where units were cut out of it while it was trained.
-    Before the cut the model is as it was trained, with all its masks, those of single blocks in heads that stay, too.
+    Before the cut the model is as it was trained, with all its masks, those of single blocks in heads that stay, too:
+    so it is scored, on the first validation split. The cut model is scored when it is committed, like that of any
+    stage.
     Raises ``CompressionError`` when the condensed model computes something else than the model with units masked.
     """
-    before = evaluate(model, context.task)
+    before = evaluate(model, context.task, splits=dict(islice(context.task.validation.items(), 1)))
     plan = pruner.finish()
     assert plan is not None, "a pruner of units says which units stay"
     rows = range(min(CHECKED_ROWS, len(context.task.train)))
     left_to_cut = plan.after(pruner.in_place()) if isinstance(pruner, CutsWhileTraining) else plan
     condensed = condense_checked(model, left_to_cut, context.task.train.batch(rows))
-    after = evaluate(condensed, context.task)
     kept, total = (sum(numbers) for numbers in zip(*((len(g.units), g.of) for g in plan.values()), strict=True))
     logger.info("%s: %d of %d units stay", context.name, kept, total)
     metrics = {f"before_cut/{name}": value for name, value in before.items()}
-    metrics |= {f"after_cut/{name}": value for name, value in after.items()}
     return StageResult(condensed, plan, metrics, pruner.tensors(), details)

@@ -28,9 +28,12 @@ COMPRESSED_BYTES = 1 << 21
 
 @dataclass(frozen=True)
 class Around:
-    """What a model takes beside its training: one evaluation, and the measurements at the end of its stage."""
+    """What a model takes beside its training: one evaluation, of all splits or of the first one alone, and the
+    measurements at the end of its stage.
+    """
 
     evaluation: float
+    of_first_split: float
     measurements: float
 
 
@@ -41,14 +44,14 @@ def time_around(model: PreTrainedModel, reference: PreTrainedModel | None, task:
     if reference is not None:
         timed["reference"] = copy.deepcopy(reference).eval().to(device)
     splits = task.validation
-    evaluation = sum(_time_evaluation(timed["model"], split, device) for split in splits.values())
+    evaluations = [_time_evaluation(timed["model"], split, device) for split in splits.values()]
     measurements = _time_compressing(model)
     for batch_size in LATENCY_BATCHES:
         batches = real_batches(next(iter(splits.values())), batch_size, count=2)
         latencies = measure_latency(timed, batches, rounds=3, min_seconds=0.0)
         once = sum(latency.median_ms for latency in latencies.values()) / 1000
         measurements += WARMUP_ROUNDS * once + max(MIN_ROUNDS * once, min(MIN_SECONDS, MAX_ROUNDS * once))
-    return Around(evaluation, measurements)
+    return Around(sum(evaluations), evaluations[0], measurements)
 
 
 @torch.inference_mode()

@@ -98,9 +98,10 @@ def estimate_stages(bench: Workbench, first: FirstModel, lefts: Sequence[Left], 
         training += sum(models.passes.values()) - before
         reference = None if models.is_whole(index + 1) else first.model
         around = time_around(models.before(index + 1), reference, bench.task)
-        is_cut = lefts[index] != lefts[index + 1]
-        evaluations = num_evaluations(stage.config, bench.task) + (3 if is_cut else 1)
-        yield training + evaluations * around.evaluation + around.measurements
+        scoring = (num_evaluations(stage.config, bench.task) + 1) * around.evaluation
+        if lefts[index] != lefts[index + 1]:
+            scoring += around.of_first_split
+        yield training + scoring + around.measurements
 
 
 class Models:

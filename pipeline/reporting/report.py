@@ -28,7 +28,7 @@ from pipeline.reporting.units import KINDS, units_kept
 if TYPE_CHECKING:
     from pipeline.artifacts.run import Run
 
-CUT_PREFIXES = ("before_cut/", "after_cut/")
+BEFORE_CUT = "before_cut/"
 
 Cell = tuple[str, Callable[["StageRow"], str]]
 
@@ -166,10 +166,10 @@ class Report:
     def _cut_rows(self) -> list[list[str]]:
         rows = []
         for row in self.rows:
-            for name in split_scores(row.metrics):
-                around = [row.metrics.get(prefix + name) for prefix in CUT_PREFIXES]
-                if any(value is not None for value in around):
-                    rows.append([row.stage, name, *(format_metric(name, value) for value in around)])
+            for name, after in split_scores(row.metrics).items():
+                before = row.metrics.get(BEFORE_CUT + name)
+                if before is not None:
+                    rows.append([row.stage, name, *(format_metric(name, value) for value in (before, after))])
         return rows
 
     def _notes(self) -> list[str]:
@@ -181,9 +181,7 @@ class Report:
 
 def split_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return the metrics that are scores of validation splits, ``{"validation/accuracy": …}``."""
-    return {
-        name: value for name, value in metrics.items() if name.count("/") == 1 and not name.startswith(CUT_PREFIXES)
-    }
+    return {name: value for name, value in metrics.items() if name.count("/") == 1}
 
 
 def write_report(run: Run) -> Report:

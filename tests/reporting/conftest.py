@@ -151,7 +151,7 @@ def make_run(folder):
     (folder / "recipe.yaml").write_text(RECIPE)
     evaluated = [*log[:2], {"step": 20, "validation/accuracy": 0.7, "heldout/accuracy": 0.6}, *log[2:]]
     put(folder, 1, "finetune", "finetune", 0.9, log=evaluated, **costs(1.0, 1.0))
-    cut = {"before_cut/validation/accuracy": 0.85, "after_cut/validation/accuracy": 0.8}
+    cut = {"before_cut/validation/accuracy": 0.85}
     heads = {"parent": "finetune", "own": HEADS_PLAN, "total": HEADS_PLAN, "tensors": movement()}
     put(folder, 2, "prune_heads", "prune_heads", 0.8, log=pruning, **heads, **costs(0.8, 1.25), **cut)
     put(folder, 3, "recover", "distill", 0.88, parent="prune_heads", total=HEADS_PLAN, log=log, **costs(0.8, 1.25))
