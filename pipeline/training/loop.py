@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import interruption
 from pipeline.training import precision, randomness
+from pipeline.training.cpu_dropout import cheap_dropout
 from pipeline.training.dropout import dropout_rate
 from pipeline.training.evaluations import Evaluations
 from pipeline.training.freezing import frozen
@@ -68,7 +69,7 @@ def train(
     keep_freed_memory()
     keep_kernels()
     try:
-        with frozen(model, config.freeze, where=job.title), dropout_rate(model, config.dropout):
+        with frozen(model, config.freeze, where=job.title), dropout_rate(model, config.dropout), cheap_dropout(model):
             return Loop(job).run()
     finally:
         model.eval()
