@@ -25,7 +25,7 @@ def keep_freed_memory() -> bool:
 
     By itself it maps every block above 32 MiB anew and unmaps it when freed, so that each step pays for clearing
     the pages of the same tensors again, the gradient of a vocabulary's embeddings first of all
-    (``benchmarks/kept_memory.py``). Whoever has set one of ``CHOSEN_BY_USER`` in the environment is left alone.
+    (``benchmarks/cheaper_steps.py``). Whoever has set one of ``CHOSEN_BY_USER`` in the environment is left alone.
     """
     if any(name in os.environ for name in CHOSEN_BY_USER):
         return False
@@ -41,7 +41,7 @@ def keep_kernels() -> int:
 
     It compiles one for each shape. A dense model's layers share a few shapes, a condensed model has other widths in
     every layer, and with batches of fifty lengths more shapes than the 1024 that are kept by default: then every step
-    compiles most of its kernels (``benchmarks/kept_memory.py``). Only the first call before any kernel is compiled
+    compiles most of its kernels (``benchmarks/cheaper_steps.py``). Only the first call before any kernel is compiled
     counts; what the user has set in the environment stays.
     """
     wanted = int(memory_bytes() * SHARE_FOR_KERNELS) // KERNEL_BYTES

@@ -1,6 +1,7 @@
 import importlib
 import json
 import subprocess
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -82,21 +83,25 @@ def test_the_work_runs_to_its_end_is_tabled_and_recorded_and_then_skips_everythi
     assert results.read_text(encoding="utf-8").count("## SST-2-20k work") == 2
 
 
-def test_kept_memory_prints_every_setting_of_both_models(data, model, monkeypatch, capsys):
-    kept_memory = importlib.import_module("kept_memory")
-    monkeypatch.setattr(kept_memory, "WARMUP", 1)
-    asked, run = [], subprocess.run
+def test_cheaper_steps_prints_every_setting_of_both_models(data, model, monkeypatch, capsys):
+    cheaper_steps = importlib.import_module("cheaper_steps")
+    monkeypatch.setattr(cheaper_steps, "WARMUP", 1)
+    asked, cheap, run = [], [], subprocess.run
 
     def in_this_process(command, **options):
-        if "--keep" not in command:
+        if "--ways" not in command:
             return run(command, **options)
-        asked.append(command[command.index("--keep") + 1 :])
-        kept_memory.main([*command[2 : command.index("--keep")]])
+        ways = command.index("--ways")
+        asked.append(command[ways + 1 :])
+        of_this_process = ["--ways", "dropout"] if "dropout" in asked[-1] else []
+        cheaper_steps.main([*command[2:ways], *of_this_process])
         return SimpleNamespace(stdout=capsys.readouterr().out)
 
     monkeypatch.setattr(subprocess, "run", in_this_process)
-    run_script("kept_memory", data, model, "--steps", "2", "--rounds", "1")
+    monkeypatch.setattr(cheaper_steps, "cheap_dropout", lambda model: cheap.append(asked[-1]) or nullcontext())
+    run_script("cheaper_steps", data, model, "--steps", "2", "--rounds", "1")
+    assert cheap == [["dropout"], ["memory", "kernels", "dropout"]] * 2
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    assert [row[1] for row in rows[2:]] == ["neither", "memory", "kernels", "both"] * 2
-    assert {row[3].rstrip(" |") for row in rows if row[1] == "neither"} == {"1.00"}
-    assert asked == [[], ["memory"], ["kernels"], ["memory", "kernels"]] * 2
+    assert [row[1] for row in rows[2:]] == ["none", "memory", "kernels", "dropout", "all"] * 2
+    assert {row[3].rstrip(" |") for row in rows if row[1] == "none"} == {"1.00"}
+    assert asked == [[], ["memory"], ["kernels"], ["dropout"], ["memory", "kernels", "dropout"]] * 2
