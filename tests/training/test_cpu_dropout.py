@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.training import loop
+from pipeline.training import cpu_dropout, loop
 from pipeline.training.cpu_dropout import CpuDropout, cheap_dropout
 
 COUNT = 400_003
@@ -78,11 +78,16 @@ class Own(nn.Dropout):
     pass
 
 
+@pytest.fixture
+def drawn_by_torch(monkeypatch):
+    monkeypatch.setattr(cpu_dropout, "mkl_draws", lambda: False)
+
+
 def kinds(model):
     return [type(module) for module in model.modules() if isinstance(module, nn.Dropout)]
 
 
-def test_layers_are_cheap_inside_the_block_alone_and_own_kinds_never():
+def test_layers_are_cheap_inside_the_block_alone_and_own_kinds_never(drawn_by_torch):
     model = nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.2), Own(0.3)))
     with cheap_dropout(model):
         assert kinds(model) == [CpuDropout, CpuDropout, Own]
@@ -91,11 +96,30 @@ def test_layers_are_cheap_inside_the_block_alone_and_own_kinds_never():
     assert kinds(model) == [nn.Dropout, nn.Dropout, Own]
 
 
-def test_an_error_in_the_block_leaves_plain_layers():
+def test_an_error_in_the_block_leaves_plain_layers(drawn_by_torch):
     model = nn.Sequential(nn.Dropout(0.1))
     with pytest.raises(KeyError), cheap_dropout(model):
         raise KeyError
     assert kinds(model) == [nn.Dropout]
+
+
+@pytest.mark.parametrize(
+    ("told", "built_with_mkl", "draws"),
+    [
+        ("vendor_id\t: GenuineIntel\n", True, True),
+        ("vendor_id\t: GenuineIntel\n", False, False),
+        ("vendor_id\t: AuthenticAMD\n", True, False),
+    ],
+)
+def test_what_mkl_draws_is_left_to_it(tmp_path, monkeypatch, told, built_with_mkl, draws):
+    (tmp_path / "cpuinfo").write_text(told)
+    monkeypatch.setattr(cpu_dropout, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: built_with_mkl)
+    monkeypatch.setattr(cpu_dropout, "mkl_draws", cpu_dropout.mkl_draws.__wrapped__)
+    assert cpu_dropout.mkl_draws() == draws
+    model = nn.Sequential(nn.Dropout(0.1))
+    with cheap_dropout(model):
+        assert kinds(model) == [nn.Dropout if draws else CpuDropout]
 
 
 def test_training_drops_cheaply(bench, monkeypatch):
