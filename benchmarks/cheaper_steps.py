@@ -6,8 +6,8 @@ the random numbers (pipeline/training/cpu_dropout.py).
 python benchmarks/cheaper_steps.py --data DIR --model DIR [--steps 150] [--rounds 2] [--record]
 
 A bare loop in bf16 with fused AdamW, its batches sorted by length as the pipeline's are, in a process of its own for
-each setting: the dense model, and one cut to 14% of its encoder with other widths in every layer. Settings take turns;
-the faster round counts.
+each setting: the dense model, and one cut to 14% of its encoder with other widths in every layer. Settings take turns,
+in one order and then the other, lest a drifting machine favours some; the faster round counts.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     rows = []
     for kind in ("dense", "condensed"):
-        taken = [{name: ask(options, kind, name) for name in SETTINGS} for _ in range(options.rounds)]
+        orders = ([*SETTINGS], [*SETTINGS][::-1])
+        taken = [{name: ask(options, kind, name) for name in orders[turn % 2]} for turn in range(options.rounds)]
         best = {name: min(times[name] for times in taken) for name in SETTINGS}
         rows += [(kind, name, f"{ms:.1f}", f"{ms / best['none']:.2f}") for name, ms in best.items()]
     table = markdown_table(["model", "with", "ms a step", "of none"], rows)
