@@ -11,7 +11,7 @@
 Each seed is finetuned once: runs take over by hard links whatever stages another run in --runs-dir has made of the
 same recipe. A budget (of POINT: what the point asks for) takes the place of the point's own split between heads and
 channels. --rows takes the first rows of the training split. The settings of all runs are checked before the first one;
-a run that fails stops no other.
+a run that fails stops no other. --finished shows those that are at their end, so that ablations may differ in seeds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 from frontier_ablations import read_ablations
 from frontier_points import NNI_RATIO, find_point, folder_sizes, points_table
-from frontier_runs import SHIPPED, Ablation, Job, Outcome, all_jobs, check_jobs, run_job
+from frontier_runs import SHIPPED, Ablation, Job, Outcome, all_jobs, check_jobs, is_finished, run_job
 from frontier_tables import dense_table, progress_line, score_table, seconds_table
 from frontier_works import WORKS
 from machine import machine_facts, record, section
@@ -52,6 +52,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ablations", type=Path, metavar="FILE", help="ablations in YAML, NAME: [PATH=VALUE, …]")
     parser.add_argument("--pick", nargs="+", metavar="NAME", help="only these of --ablations")
     parser.add_argument("--without-shipped", action="store_true", help="run the ablations alone")
+    parser.add_argument("--finished", action="store_true", help="tables of the runs at their end; begin no other")
     parser.add_argument("--list", action="store_true", help="check and print the points and the runs, and run nothing")
     options = parser.parse_args(arguments)
     if options.pick and options.ablations is None:
@@ -83,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_jobs(jobs, document, options.overrides)
     if options.list:
         return
+    if options.finished:
+        jobs = [job for job in jobs if is_finished(job, document, runs_dir, options.overrides)]
     outcomes, failures = run_all(jobs, document, runs_dir, options.overrides)
     if not outcomes:
         raise SystemExit("no run came to its end")

@@ -127,6 +127,12 @@ def check_jobs(jobs: Sequence[Job], document: Mapping[str, Any], overrides: Sequ
             raise SystemExit(f"{job.name}: {error}") from None
 
 
+def is_finished(job: Job, document: Mapping[str, Any], runs_dir: Path, overrides: Sequence[str] = ()) -> bool:
+    """Say whether the job's run has come to its end, with these settings and this data."""
+    recipe = job.recipe(document, overrides)
+    return build_plan(recipe, runs_dir / recipe.name, STAGES).is_fresh
+
+
 def run_job(job: Job, document: Mapping[str, Any], runs_dir: Path, overrides: Sequence[str] = ()) -> Outcome:
     """Bring the job's run up to date and return its numbers."""
     recipe = job.recipe(document, overrides)

@@ -172,6 +172,9 @@ def test_runs_share_what_is_the_same_and_a_second_call_runs_nothing(data, model,
     assert not (tmp_path / "runs").exists()
     frontier.main([*arguments, "--list", "--without-shipped"])
     assert "1 runs: hot-p60-s5" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no run came to its end"):
+        frontier.main([*arguments, "--finished"])
+    assert not (tmp_path / "runs").exists()
     frontier.main(arguments)
 
     def both(name):
@@ -189,3 +192,8 @@ def test_runs_share_what_is_the_same_and_a_second_call_runs_nothing(data, model,
     before = [path.stat().st_mtime_ns for path in last]
     frontier.main(arguments)
     assert [path.stat().st_mtime_ns for path in last] == before
+    capsys.readouterr()
+    frontier.main([*arguments, "--ablation", "cold=stages.recover_ffn.temperature=1", "--finished"])
+    told = capsys.readouterr().out
+    assert [row[0] for row in cells(told) if row[1:2] == ["60%"]] == ["shipped", "hot"] * 2
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["hot-p60-s5", "shipped-p60-s5"]
