@@ -90,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not outcomes:
         raise SystemExit("no run came to its end")
     facts = machine_facts(seed=options.seeds[0]) | {"seed": ", ".join(map(str, options.seeds))}
-    settings = [f"`{each.name}`: {shlex.join(each.overrides)}" for each in options.ablation]
+    shown = [each for each in ablations if not options.finished or any(job.ablation == each for job in jobs)]
+    settings = [f"`{each.name}`: {shlex.join(each.overrides)}" for each in shown if each.overrides]
     common = f"Settings of all runs: {shlex.join(options.overrides) or 'as shipped'}."
     tables = [score_table(outcomes, work.splits), dense_table(outcomes, work.splits), seconds_table(outcomes)]
     tables += [] if work.beside is None else [work.beside(outcomes)]

@@ -196,4 +196,6 @@ def test_runs_share_what_is_the_same_and_a_second_call_runs_nothing(data, model,
     frontier.main([*arguments, "--ablation", "cold=stages.recover_ffn.temperature=1", "--finished"])
     told = capsys.readouterr().out
     assert [row[0] for row in cells(told) if row[1:2] == ["60%"]] == ["shipped", "hot"] * 2
+    assert "`hot`: " in told
+    assert "`cold`: " not in told
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["hot-p60-s5", "shipped-p60-s5"]
