@@ -162,7 +162,7 @@ def test_a_signal_after_the_last_step_makes_no_step_be_done_again(
             run(text_recipe, runs_dir=tmp_path / "stopped")
     with monkeypatch.context() as patch:
         evaluate = pruning.evaluate
-        patch.setattr(pruning, "evaluate", lambda *arguments: signals() or evaluate(*arguments))
+        patch.setattr(pruning, "evaluate", lambda *given, **named: signals() or evaluate(*given, **named))
         with pytest.raises(Interrupted):
             run(text_recipe, runs_dir=tmp_path / "stopped")
     assert digests(run(text_recipe, runs_dir=tmp_path / "stopped")) == expected
