@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     outcomes, failures = run_all(jobs, document, runs_dir, options.overrides)
     if not outcomes:
         raise SystemExit("no run came to its end")
-    facts = machine_facts(seed=options.seeds[0]) | {"seed": ", ".join(map(str, options.seeds))}
+    seeds = [str(seed) for seed in options.seeds if any(outcome.job.seed == seed for outcome in outcomes)]
+    facts = machine_facts(seed=options.seeds[0]) | {"seed": ", ".join(seeds)}
     shown = [each for each in ablations if not options.finished or any(job.ablation == each for job in jobs)]
     settings = [f"`{each.name}`: {shlex.join(each.overrides)}" for each in shown if each.overrides]
     common = f"Settings of all runs: {shlex.join(options.overrides) or 'as shipped'}."
