@@ -110,8 +110,11 @@ def half_plan(model: torch.nn.Module) -> KeepPlan:
     )
 
 
-def condensing_cost(fields: Mapping[str, Any]) -> Sized:
-    """Return what condensing a BERT to half of its units takes; the peak counts the model itself."""
+def condensing_cost(fields: Mapping[str, Any], consume: bool) -> Sized:
+    """Return what condensing a BERT to half of its units takes; the peak counts the model itself.
+
+    ``consume`` gives it up, as the stages do.
+    """
     seconds: list[float] = []
     sizes: list[int] = []
 
@@ -119,7 +122,7 @@ def condensing_cost(fields: Mapping[str, Any]) -> Sized:
         model = bert(fields)
         sizes.append(model_bytes(model))
         plan, began = half_plan(model), time.perf_counter()
-        condensed = condense(model, plan)
+        condensed = condense(model, plan, consume=consume)
         seconds.append(time.perf_counter() - began)
         return condensed
 

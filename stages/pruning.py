@@ -86,7 +86,7 @@ def cut(
     assert plan is not None, "a pruner of units says which units stay"
     rows = range(min(CHECKED_ROWS, len(context.task.train)))
     left_to_cut = plan.after(pruner.in_place()) if isinstance(pruner, CutsWhileTraining) else plan
-    condensed = condense_checked(model, left_to_cut, context.task.train.batch(rows))
+    condensed = condense_checked(model, left_to_cut, context.task.train.batch(rows), consume=True)
     kept, total = (sum(numbers) for numbers in zip(*((len(g.units), g.of) for g in plan.values()), strict=True))
     logger.info("%s: %d of %d units stay", context.name, kept, total)
     metrics = {f"before_cut/{name}": value for name, value in before.items()}

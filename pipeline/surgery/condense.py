@@ -19,12 +19,14 @@ Cuts = Mapping[str, Mapping[int, Tensor]]
 """By parameter and axis, which indices stay, bool; a parameter that is not named stays whole."""
 
 
-def condense(model: nn.Module, plan: KeepPlan) -> Any:
+def condense(model: nn.Module, plan: KeepPlan, *, consume: bool = False) -> Any:
     """Return a new model of the condensed class with only the units that ``plan`` keeps, in their order.
 
     Rows of the producers, with their biases, and columns of the consumers go; a consumer's bias and everything else
     is copied. The argument is untouched and shares no memory with the result, which has its dtype, device, ties,
-    ``requires_grad``, training modes and generation config. Raises ``ValueError`` for a plan of another model.
+    ``requires_grad``, training modes and generation config. With ``consume`` the argument is given up, for want of
+    memory for both: what is not cut moves over to the result, and what is cut is freed as soon as its part is copied.
+    Raises ``ValueError`` for a plan of another model, which is then untouched.
     """
     family = family_of(model)
     groups = dissect(model)
@@ -33,7 +35,7 @@ def condense(model: nn.Module, plan: KeepPlan) -> Any:
     config = _condensed_config(model, family, {name: len(kept.units) for name, kept in complete.items()})
     with torch.device("meta"):
         condensed = condensed_class(config)
-    _fill(condensed, model, cuts_of(model, groups, complete))
+    _fill(condensed, model, cuts_of(model, groups, complete), consume=consume)
     _adopt_modes(condensed, model)
     return condensed
 
@@ -66,21 +68,36 @@ def cuts_of(model: nn.Module, groups: tuple[PruningGroup, ...], plan: KeepPlan) 
 
 
 @torch.no_grad()
-def _fill(condensed: nn.Module, model: nn.Module, cuts: Cuts) -> None:
+def _fill(condensed: nn.Module, model: nn.Module, cuts: Cuts, *, consume: bool) -> None:
     """Give ``condensed``, built on the meta device, what stays of the model's parameters, and its buffers."""
+    take = _moved if consume else _copied
     copies: dict[int, nn.Parameter] = {}
     sources = dict(model.named_parameters(remove_duplicate=False))
     for name, empty in list(condensed.named_parameters(remove_duplicate=False)):
         source = sources.pop(name)
         if id(source) not in copies:
-            copies[id(source)] = nn.Parameter(kept_part(source, cuts.get(name, {})), requires_grad=source.requires_grad)
+            copies[id(source)] = take(source, cuts.get(name, {}))
         if copies[id(source)].shape != empty.shape:
             raise AssertionError(f"{name}: cut to {tuple(copies[id(source)].shape)}, built as {tuple(empty.shape)}")
         _set(condensed, name, copies[id(source)])
     if sources:
         raise AssertionError(f"{type(condensed).__name__} lacks {sorted(sources)}")
     for name, buffer in list(model.named_buffers(remove_duplicate=False)):
-        _set(condensed, name, buffer.detach().clone())
+        _set(condensed, name, buffer if consume else buffer.detach().clone())
+
+
+def _copied(source: nn.Parameter, axes: Mapping[int, Tensor]) -> nn.Parameter:
+    return nn.Parameter(kept_part(source, axes), requires_grad=source.requires_grad)
+
+
+def _moved(source: nn.Parameter, axes: Mapping[int, Tensor]) -> nn.Parameter:
+    """Return the parameter itself where nothing of it is cut, or else what stays of it, and free the rest."""
+    source.grad = None
+    if not axes:
+        return source
+    kept = _copied(source, axes)
+    source.data = source.new_empty(0)
+    return kept
 
 
 def kept_part(source: Tensor, axes: Mapping[int, Tensor]) -> Tensor:

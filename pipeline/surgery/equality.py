@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.errors import CompressionError
 from pipeline.surgery.condense import condense
 from pipeline.surgery.keep_plan import KeepPlan
-from pipeline.surgery.masking import mask_units
+from pipeline.surgery.masking import mask_in_place, mask_units
 
 CHECKED_ROWS = 16
 """How many rows of the training split a cut is checked on."""
@@ -23,16 +23,23 @@ SMALLEST_SCALE = 1e-2
 
 
 def condense_checked(
-    model: nn.Module, plan: KeepPlan, batch: Mapping[str, Tensor], *, tolerance: float = TOLERANCE
+    model: nn.Module,
+    plan: KeepPlan,
+    batch: Mapping[str, Tensor],
+    *,
+    tolerance: float = TOLERANCE,
+    consume: bool = False,
 ) -> Any:
     """Return ``condense(model, plan)`` after comparing it on ``batch`` with the model whose units are masked.
 
     Every output and hidden state of the two is compared in float32 and evaluation mode; the model's modes are as
-    before afterwards. Raises ``CompressionError`` when a difference exceeds ``tolerance`` times the largest value of
-    that output.
+    before afterwards. With ``consume`` the model is given up as in ``condense``, and there is never a second one.
+    Raises ``CompressionError`` when a difference exceeds ``tolerance`` times the largest value of that output.
     """
-    condensed = condense(model, plan)
-    expected = evaluation_outputs(mask_units(model, plan), batch)
+    if consume:
+        mask_in_place(model, plan)
+    expected = evaluation_outputs(model if consume else mask_units(model, plan), batch)
+    condensed = condense(model, plan, consume=consume)
     check_equal(expected, evaluation_outputs(condensed, batch), tolerance=tolerance)
     return condensed
 

@@ -20,15 +20,21 @@ def mask_units(model: Model, plan: KeepPlan) -> Model:
     What a removed unit computes no longer matters, so this equals the condensed model for every activation function
     and whatever the biases are.
     """
+    checked_plan(dissect(model), plan)
+    masked = copy.deepcopy(model)
+    mask_in_place(masked, plan)
+    return masked
+
+
+@torch.no_grad()
+def mask_in_place(model: nn.Module, plan: KeepPlan) -> None:
+    """Do to the model itself what ``mask_units`` does to a copy."""
     groups = dissect(model)
     complete = checked_plan(groups, plan)
-    masked = copy.deepcopy(model)
-    with torch.no_grad():
-        for group in groups:
-            weight = consumer_columns(masked, group)
-            removed = ~kept_features(complete[group.name], group, device=weight.device)
-            weight.index_fill_(group.consumer_axis, removed.nonzero()[:, 0], 0.0)
-    return masked
+    for group in groups:
+        weight = consumer_columns(model, group)
+        removed = ~kept_features(complete[group.name], group, device=weight.device)
+        weight.index_fill_(group.consumer_axis, removed.nonzero()[:, 0], 0.0)
 
 
 def kept_features(kept: Kept, group: PruningGroup, *, device: torch.device | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.surgery.groups import dissect
 from pipeline.surgery.keep_plan import KeepPlan
-from pipeline.surgery.masking import mask_units
+from pipeline.surgery.masking import mask_in_place
 from pipeline.training.pruner import Pruner
 from stages.repair.repair import Repair
 
@@ -49,7 +49,7 @@ class RepairedAtTheCut:
         """
         trained = copy.deepcopy(self._model)
         plan = self._pruner.finish()
-        self._model.load_state_dict(mask_units(self._model, plan).state_dict())
+        mask_in_place(self._model, plan)
         for group in dissect(self._model):
             if group.name in plan:
                 self._repair(self._model, [group], plan, reference=trained)

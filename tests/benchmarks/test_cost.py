@@ -98,7 +98,8 @@ def test_condensing_and_loading_are_measured_against_the_models_bytes(cost, tmp_
     isolated = importlib.import_module("cost_isolated")
     rows = cells(cost.models(TINY))
     assert [row[0] for row in rows[2:]] == [
-        "condensing to half",
+        "condensing to half, as the stages do",
+        "beside the dense model",
         "AutoModel…from_pretrained",
         "the pipeline's own loading",
     ]

@@ -128,6 +128,28 @@ def test_the_argument_is_untouched_and_shares_no_memory_with_the_result(family, 
     assert type(model).__module__.startswith("transformers.")
 
 
+def test_a_consumed_model_leaves_what_is_whole_to_the_result_and_nothing_of_what_is_cut(family, tiny_model):
+    model = tiny_model(family)
+    expected, whole = states(condense(model, UNEVEN)), dict(model.named_parameters())
+    expected_ties = len({id(parameter) for parameter in condense(model, UNEVEN).parameters()})
+    condensed = condense(model, UNEVEN, consume=True)
+    assert_same_states(states(condensed), expected)
+    assert len({id(parameter) for parameter in condensed.parameters()}) == expected_ties
+    moved = {name for name, parameter in condensed.named_parameters() if parameter is whole[name]}
+    consumers = {f"{group.consumer}.weight" for group in dissect(condensed)}
+    assert moved
+    assert consumers <= whole.keys() - moved
+    assert all(whole[name].numel() == (condensed.get_parameter(name).numel() if name in moved else 0) for name in whole)
+
+
+def test_a_plan_of_another_model_consumes_nothing(tiny_model):
+    model = tiny_model("bert")
+    before = states(model)
+    with pytest.raises(ValueError, match="heads"):
+        condense(model, KeepPlan({"encoder.0.heads": Kept(5, (0,))}), consume=True)
+    assert_same_states(states(model), before)
+
+
 def test_every_weight_of_a_condensed_model_learns(family, tiny_model, tiny_batch):
     condensed = condense(tiny_model(family), UNEVEN).train()
     condensed(**tiny_batch(family), labels=torch.tensor([0, 2])).loss.backward()

@@ -26,31 +26,31 @@ def initialised(tiny_model, family, seed=0):
     return model
 
 
-def one_index_less(model, plan):
-    return condense(model, KeepPlan({**plan, "encoder.0.channels": Kept(24, tuple(range(11)))}))
+def one_index_less(model, plan, **options):
+    return condense(model, KeepPlan({**plan, "encoder.0.channels": Kept(24, tuple(range(11)))}), **options)
 
 
-def another_head(model, plan):
-    return condense(model, KeepPlan({**plan, "encoder.0.heads": Kept(4, (0, 3))}))
+def another_head(model, plan, **options):
+    return condense(model, KeepPlan({**plan, "encoder.0.heads": Kept(4, (0, 3))}), **options)
 
 
-def without_a_bias(model, plan):
-    condensed = condense(model, plan)
+def without_a_bias(model, plan, **options):
+    condensed = condense(model, plan, **options)
     with torch.no_grad():
         condensed.get_parameter(f"{dissect(condensed)[1].consumer}.bias").zero_()
     return condensed
 
 
-def columns_swapped(model, plan):
-    condensed = condense(model, plan)
+def columns_swapped(model, plan, **options):
+    condensed = condense(model, plan, **options)
     with torch.no_grad():
         weight = condensed.get_parameter(f"{dissect(condensed)[3].consumer}.weight")
         weight.copy_(weight[:, [1, 0, 2]])
     return condensed
 
 
-def not_a_number(model, plan):
-    condensed = condense(model, plan)
+def not_a_number(model, plan, **options):
+    condensed = condense(model, plan, **options)
     with torch.no_grad():
         condensed.get_parameter(f"{dissect(condensed)[3].consumer}.weight").fill_(float("nan"))
     return condensed
@@ -62,13 +62,23 @@ def test_a_right_cut_passes_and_comes_back(family, tiny_model, tiny_batch):
         assert [group.num_units for group in dissect(condensed)] == [2, 12, 4, 3]
 
 
+def test_a_model_that_is_given_up_is_cut_to_the_same(family, tiny_model, tiny_batch):
+    model = tiny_model(family).train()
+    kept = equality.condense_checked(model, PLAN, tiny_batch(family))
+    moved = equality.condense_checked(model, PLAN, tiny_batch(family), consume=True)
+    assert moved.training
+    assert moved.state_dict().keys() == kept.state_dict().keys()
+    assert all(torch.equal(tensor, kept.state_dict()[name]) for name, tensor in moved.state_dict().items())
+
+
 @pytest.mark.parametrize("fault", [one_index_less, another_head, columns_swapped, not_a_number])
 @pytest.mark.parametrize("model_type", ["bert", "vit"])
 def test_a_wrong_cut_stops_with_the_difference(model_type, fault, monkeypatch, tiny_model, tiny_batch):
     monkeypatch.setattr(equality, "condense", fault)
     for model in (tiny_model(model_type), initialised(tiny_model, model_type)):
-        with pytest.raises(CompressionError, match="max difference"):
-            equality.condense_checked(model, PLAN, tiny_batch(model_type))
+        for consume in (False, True):
+            with pytest.raises(CompressionError, match="max difference"):
+                equality.condense_checked(model, PLAN, tiny_batch(model_type), consume=consume)
 
 
 def test_a_lost_bias_stops_with_the_difference(monkeypatch, tiny_model, tiny_batch):
