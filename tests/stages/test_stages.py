@@ -241,7 +241,7 @@ def test_a_condensed_model_that_computes_something_else_stops_the_stage(make_con
     from pipeline.surgery import equality
 
     honest = equality.condense
-    monkeypatch.setattr(equality, "condense", torch.no_grad()(lambda model, plan: fault(honest, model, plan)))
+    monkeypatch.setattr(equality, "condense", torch.no_grad()(lambda model, plan, **_: fault(honest, model, plan)))
     with pytest.raises(CompressionError, match="does not compute"):
         PruneHeads().run(make_context(PruneHeadsConfig(**QUICK, sparsity=0.5)))
 
