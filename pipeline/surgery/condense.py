@@ -91,9 +91,13 @@ def _copied(source: nn.Parameter, axes: Mapping[int, Tensor]) -> nn.Parameter:
 
 
 def _moved(source: nn.Parameter, axes: Mapping[int, Tensor]) -> nn.Parameter:
-    """Return the parameter itself where nothing of it is cut, or else what stays of it, and free the rest."""
+    """Return the parameter itself where nothing of it is cut, or else what stays of it, and free the rest.
+
+    A view into something larger, as of a file that is mapped, is copied like one that is cut: it would hold all of it.
+    """
     source.grad = None
-    if not axes:
+    owns_memory = source.is_contiguous() and source.untyped_storage().nbytes() == source.nbytes
+    if owns_memory and not axes:
         return source
     kept = _copied(source, axes)
     source.data = source.new_empty(0)

@@ -142,6 +142,16 @@ def test_a_consumed_model_leaves_what_is_whole_to_the_result_and_nothing_of_what
     assert all(whole[name].numel() == (condensed.get_parameter(name).numel() if name in moved else 0) for name in whole)
 
 
+def test_a_consumed_model_whose_weights_are_views_leaves_copies(tiny_model):
+    model = tiny_model("bert")
+    embedding = model.bert.embeddings.word_embeddings
+    rows = embedding.weight.detach().clone()
+    embedding.weight.data = torch.cat([rows, rows])[: len(rows)]
+    moved = condense(model, UNEVEN, consume=True).bert.embeddings.word_embeddings.weight
+    assert torch.equal(moved, rows)
+    assert moved.untyped_storage().nbytes() == rows.nbytes
+
+
 def test_a_plan_of_another_model_consumes_nothing(tiny_model):
     model = tiny_model("bert")
     before = states(model)
