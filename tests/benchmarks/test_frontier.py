@@ -2,6 +2,7 @@ import importlib
 
 import pytest
 
+from pipeline.artifacts.run import Run
 from pipeline.reporting.latency import measure_latency
 
 SHORT = ["training.mixed_precision=no", "training.progress=false", "training.batch_size=8", "stages.*.steps=2"]
@@ -199,3 +200,19 @@ def test_runs_share_what_is_the_same_and_a_second_call_runs_nothing(data, model,
     assert "`hot`: " in told
     assert "`cold`: " not in told
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["hot-p60-s5", "shipped-p60-s5"]
+
+
+def test_the_dense_model_is_finetuned_as_long_as_all_stages_together(data, model, tmp_path, monkeypatch, capsys):
+    longer = importlib.import_module("longer_finetuning")
+    monkeypatch.setitem(measure_latency.__kwdefaults__, "min_seconds", 0.0)
+    arguments = ["--data", str(data), "--model", str(model), "--runs-dir", str(tmp_path), "--rows", "24"]
+    arguments += ["--set", "training.mixed_precision=no", "--set", "training.progress=false", "--seeds", "5"]
+    longer.main([*arguments, "--set", "training.batch_size=8"])
+    table = [row for row in cells(capsys.readouterr().out) if len(row) == 5]
+    assert [row[0] for row in table[2:]] == ["3", "14"]
+    for epochs, *scores in table[2:]:
+        run = Run.open(tmp_path / f"dense-{epochs}-epochs-s5")
+        assert run.stages == ("finetune",)
+        assert run["finetune"].manifest.details["steps"] == 3 * int(epochs)
+        found = [f"{run['finetune'].metrics[f'{split}/accuracy']:.2%}" for split in ("heldout", "validation")]
+        assert [f"{score}%" for score in scores] == found * 2
