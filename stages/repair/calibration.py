@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -50,24 +50,29 @@ def real_tokens(tensor: Tensor, mask: Tensor | None) -> Tensor:
     return flat.float()
 
 
-@contextmanager
-def observed(model: nn.Module, paths: Iterable[str], seen: Seen) -> Iterator[None]:
-    """Call ``seen`` whenever one of the modules at ``paths`` has run; afterwards no hook is left."""
-    handles = [model.get_submodule(path).register_forward_hook(partial(_tell, seen, path)) for path in paths]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _tell(seen: Seen, path: str, module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-    seen(path, arguments[0], output)
+class _AllSeen(Exception):  # noqa: N818 - no error: it leaves a pass through the model
+    """Every module that was asked for has run."""
 
 
 @torch.no_grad()
-def forward(model: nn.Module, inputs: Mapping[str, Tensor]) -> None:
-    """Run the model in float32, as it is evaluated."""
+def observe(model: nn.Module, inputs: Mapping[str, Tensor], paths: Iterable[str], seen: Seen) -> None:
+    """Run the model in float32 as far as the last of the modules at ``paths``, and call ``seen`` as each has run.
+
+    Its modes are left to the caller; afterwards no hook is left.
+    """
     device = next(model.parameters()).device
-    with torch.autocast(device.type, enabled=False):
-        model(**{name: tensor.to(device) for name, tensor in inputs.items()})
+    left = set(paths)
+
+    def tell(path: str, module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        seen(path, arguments[0], output)
+        left.discard(path)
+        if not left:
+            raise _AllSeen
+
+    handles = [model.get_submodule(path).register_forward_hook(partial(tell, path)) for path in sorted(left)]
+    try:
+        with suppress(_AllSeen), torch.autocast(device.type, enabled=False):
+            model(**{name: tensor.to(device) for name, tensor in inputs.items()})
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -14,7 +14,7 @@ from pipeline.surgery.equality import evaluation_mode
 from pipeline.surgery.groups import PruningGroup, checked_plan
 from pipeline.surgery.keep_plan import KeepPlan, Kept
 from pipeline.surgery.masking import kept_features
-from stages.repair.calibration import Calibration, forward, observed, real_tokens
+from stages.repair.calibration import Calibration, observe, real_tokens
 from stages.repair.least_squares import Sums
 from stages.unit_weights import consumer_weight
 
@@ -61,8 +61,7 @@ class Repair:
         with evaluation_mode(model):
             for inputs, mask in self.calibration.batches():
                 wanted = {} if reference is None else _outputs(reference, list(refits), inputs)
-                with observed(model, refits, partial(_add, refits, wanted, mask)):
-                    forward(model, inputs)
+                observe(model, inputs, refits, partial(_add, refits, wanted, mask))
         for refit in refits.values():
             refit.write(self.ridge)
 
@@ -125,6 +124,6 @@ def _outputs(reference: nn.Module, paths: Sequence[str], inputs: Mapping[str, Te
     def keep(path: str, _: Tensor, output: Tensor) -> None:
         found[path] = output
 
-    with evaluation_mode(reference), observed(reference, paths, keep):
-        forward(reference, inputs)
+    with evaluation_mode(reference):
+        observe(reference, inputs, paths, keep)
     return found

@@ -10,7 +10,7 @@ from pipeline.surgery.masking import mask_units
 from pipeline.training import randomness
 from stages.prune_heads.movement import MovementPruner, MovementSettings
 from stages.repair.at_the_cut import RepairedAtTheCut
-from stages.repair.calibration import Calibration, forward, observed, real_tokens
+from stages.repair.calibration import Calibration, observe, real_tokens
 from stages.repair.repair import Repair
 from stages.schedules import Span
 
@@ -49,8 +49,7 @@ def consumer_errors(whole, cut, repair, *, inputs_of):
     errors = {group.consumer: 0.0 for group in dissect(whole)}
     for batch, mask in repair.calibration.batches():
         seen = {}
-        with observed(inputs_of, errors, lambda path, x, y: seen.update({path: real_tokens(x, mask)})):  # noqa: B023
-            forward(inputs_of, batch)
+        observe(inputs_of, batch, errors, lambda path, x, y: seen.update({path: real_tokens(x, mask)}))  # noqa: B023
         for path, x in seen.items():
             outputs = [each.get_submodule(path)(x) for each in (whole, cut)]
             errors[path] += float((outputs[0] - outputs[1]).double().square().sum())
@@ -76,8 +75,7 @@ def test_the_kept_columns_are_those_of_the_closed_form_over_all_columns(model, m
     repair(repaired, [group], plan)
     rows = []
     for batch, mask in repair.calibration.batches():
-        with observed(model, [group.consumer], lambda path, x, y: rows.append(real_tokens(x, mask))):  # noqa: B023
-            forward(model, batch)
+        observe(model, batch, [group.consumer], lambda path, x, y: rows.append(real_tokens(x, mask)))  # noqa: B023
     x = torch.cat(rows).double()
     centred, kept = x - x.mean(dim=0), list(plan[group.name].units)
     square = centred.T @ centred
@@ -113,8 +111,7 @@ def test_a_consumer_that_keeps_nothing_puts_out_the_mean_of_before(model, make_r
     for group in dissect(model):
         rows = []
         for batch, mask in repair.calibration.batches():
-            with observed(model, [group.consumer], lambda path, x, y: rows.append(real_tokens(y, mask))):  # noqa: B023
-                forward(model, batch)
+            observe(model, batch, [group.consumer], lambda path, x, y: rows.append(real_tokens(y, mask)))  # noqa: B023
         means[group.consumer] = torch.cat(rows).mean(dim=0)
     weights = {path: model.get_submodule(path).weight.clone() for path in means}
     repair(model, dissect(model), plan)
@@ -177,13 +174,31 @@ def test_the_rows_follow_from_the_seed_and_nothing_else_is_touched(model, make_r
     assert not torch.equal(first, other)
 
 
+ROW = {"input_ids": torch.ones(1, 3, dtype=torch.int64)}
+
+
 def test_hooks_are_gone_even_when_a_pass_fails(model):
-    with (
-        pytest.raises(RuntimeError, match="stop"),
-        observed(model, ["bert.pooler.dense"], lambda *seen: (_ for _ in ()).throw(RuntimeError("stop"))),
-    ):
-        forward(model, {"input_ids": torch.ones(1, 3, dtype=torch.int64)})
+    def fail(*seen):
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        observe(model, ROW, ["bert.pooler.dense"], fail)
     assert not model.bert.pooler.dense._forward_hooks
+
+
+def test_a_pass_ends_with_the_last_module_that_is_observed(model):
+    first, last = (f"bert.encoder.layer.{layer}.attention.output.dense" for layer in (0, 1))
+    ran = []
+    for path in (first, last, "bert.encoder.layer.1.intermediate.dense"):
+        model.get_submodule(path).register_forward_hook(lambda *_, path=path: ran.append(path))
+    seen = []
+    observe(model, ROW, [last, first], lambda path, x, y: seen.append(path))
+    assert seen == [first, last]
+    assert ran == seen
+    whole = model(**ROW).logits
+    observe(model, ROW, [first], lambda path, x, y: seen.append(path))
+    assert seen == [first, last, first]
+    assert torch.equal(model(**ROW).logits, whole)
 
 
 def masked_blocks(model):
