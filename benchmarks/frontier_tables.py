@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 
-from frontier_runs import Outcome
+from frontier_points import Point
+from frontier_runs import SHIPPED, Outcome
 
 from pipeline.reporting.layout import MISSING, markdown_table
 
@@ -13,10 +14,15 @@ Row = tuple[str, ...]
 
 
 def score_table(outcomes: Sequence[Outcome], splits: Sequence[str]) -> str:
-    """Return a row per ablation and point: scores in per cent, and points lost against the same seed's dense model."""
+    """Return a row per ablation and point: scores in per cent, and points lost against the same seed's dense model.
+
+    Where shipped and other settings were run, also the points won over the shipped ones, on the seeds that both have.
+    """
     headers = ["settings", "asked", "encoder sparsity", "heads", "channels", "seeds"]
+    shipped = {(each.job.point, each.job.seed): each for each in outcomes if each.job.ablation.name == SHIPPED}
+    is_compared = 0 < len(shipped) < len(outcomes)
     for split in splits:
-        headers += [f"{split} mean", "std", "drop", "std"]
+        headers += [f"{split} mean", "std", "drop", "std"] + ["over shipped", "std"] * is_compared
     rows: list[Row] = []
     for group in by_point(outcomes):
         point = group[0].job.point
@@ -27,6 +33,8 @@ def score_table(outcomes: Sequence[Outcome], splits: Sequence[str]) -> str:
         for split in splits:
             cells += spread(group, lambda each: 100 * each.scores[split])  # noqa: B023
             cells += spread(group, lambda each: 100 * (each.dense[split] - each.scores[split]))  # noqa: B023
+            if is_compared:
+                cells += won(group, shipped, split)
         rows.append(tuple(cells))
     return markdown_table(headers, rows)
 
@@ -56,10 +64,22 @@ def by_point(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
     return list(groups.values())
 
 
+def won(group: Sequence[Outcome], shipped: Mapping[tuple[Point, int], Outcome], split: str) -> list[str]:
+    """Return mean and deviation of the points won over the shipped runs of the same point and seeds."""
+    pairs = [(each, shipped[key]) for each in group if (key := (each.job.point, each.job.seed)) in shipped]
+    gains = [100 * (each.scores[split] - other.scores[split]) for each, other in pairs if each is not other]
+    return mean_and_deviation(gains, signed=True)
+
+
 def spread(group: Sequence[Outcome], value: Callable[[Outcome], float]) -> list[str]:
-    """Return mean and sample standard deviation, with two decimals; one seed has no deviation."""
-    values = [value(each) for each in group]
-    return [f"{fmean(values):.2f}", f"{stdev(values):.2f}" if len(values) > 1 else MISSING]
+    """Return mean and deviation of a value over the outcomes."""
+    return mean_and_deviation([value(each) for each in group])
+
+
+def mean_and_deviation(values: Sequence[float], *, signed: bool = False) -> list[str]:
+    """Return mean and sample standard deviation, with two decimals; one value has no deviation, none no mean."""
+    mean = format(fmean(values), "+.2f" if signed else ".2f") if values else MISSING
+    return [mean, f"{stdev(values):.2f}" if len(values) > 1 else MISSING]
 
 
 def progress_line(outcome: Outcome) -> str:

@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 
 import pytest
@@ -150,6 +151,23 @@ def test_scores_are_means_over_seeds_and_drops_are_against_the_same_seeds_dense_
     assert cells(tables.score_table(outcomes[:1], ["heldout"]))[2][-4:] == ["88.00", "–", "2.00", "–"]
     assert cells(tables.dense_table(outcomes, ["heldout"]))[2:] == [["1", "90.00%"], ["2", "92.00%"]]
     assert cells(tables.seconds_table(outcomes))[2] == ["shipped", "60%", "15", "5", "20"]
+
+
+def test_an_ablation_is_set_against_the_shipped_runs_of_its_own_seeds(points, runs, tables):
+    shipped = make_outcomes(points, runs)
+    hot = [
+        dataclasses.replace(
+            each,
+            job=dataclasses.replace(each.job, ablation=runs.Ablation("hot"), seed=each.job.seed + later),
+            scores={"heldout": each.scores["heldout"] + gain},
+        )
+        for each, gain, later in ((shipped[0], 0.01, 0), (shipped[1], 0.03, 0), (shipped[0], 0.5, 7))
+    ]
+    header, _, *rows = cells(tables.score_table([*shipped, *hot], ["heldout"]))
+    assert header[-2:] == ["over shipped", "std"]
+    assert [row[-2:] for row in rows] == [["–", "–"], ["+2.00", "1.41"]]
+    assert cells(tables.score_table([*shipped, hot[-1]], ["heldout"]))[-1][-2:] == ["–", "–"]
+    assert "over shipped" not in tables.score_table(hot, ["heldout"])
 
 
 def test_runs_share_what_is_the_same_and_a_second_call_runs_nothing(data, model, tmp_path, monkeypatch, capsys):
