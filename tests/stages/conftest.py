@@ -217,3 +217,24 @@ def run_steps(inputs):
 @pytest.fixture
 def small_bert():
     return tiny_bert
+
+
+@pytest.fixture
+def dying():
+    """Return what makes of ``train`` one that raises ``error`` once the pruner has done the step ``kill_at``."""
+
+    def make(train, error, kill_at):
+        def dies(model, *, pruner, **fields):
+            step = pruner.after_optimizer_step
+
+            def after(number, lr):
+                step(number, lr)
+                if number == kill_at:
+                    raise error
+
+            pruner.after_optimizer_step = after
+            return train(model, pruner=pruner, **fields)
+
+        return dies
+
+    return make

@@ -97,7 +97,7 @@ class Killed(BaseException):
 )
 @pytest.mark.parametrize("kill_at", [5, 8, "before the cut"])
 def test_a_killed_pruning_stage_resumes_to_the_same_model_plan_and_scores(
-    make_context, small_bert, monkeypatch, stage, config, kill_at
+    make_context, small_bert, monkeypatch, dying, stage, config, kill_at
 ):
     import stages.pruning as pruning
 
@@ -109,20 +109,7 @@ def test_a_killed_pruning_stage_resumes_to_the_same_model_plan_and_scores(
         if kill_at == "before the cut":
             patch.setattr(pruning, "cut", lambda *arguments: (_ for _ in ()).throw(Killed))
         else:
-            train = pruning.train
-
-            def dies(model, *, pruner, **fields):
-                step = pruner.after_optimizer_step
-
-                def after(number, lr):
-                    step(number, lr)
-                    if number == kill_at:
-                        raise Killed
-
-                pruner.after_optimizer_step = after
-                return train(model, pruner=pruner, **fields)
-
-            patch.setattr(pruning, "train", dies)
+            patch.setattr(pruning, "train", dying(pruning.train, Killed, kill_at))
         with pytest.raises(Killed):
             stage().run(context("killed"))
     resumed_from = list(context("killed").work_dir.rglob("*"))

@@ -140,24 +140,16 @@ class Killed(BaseException):
 @pytest.mark.parametrize("criterion", ["magnitude", "snip_momentum"])
 @pytest.mark.parametrize("kill_at", [4, "after training"])
 def test_a_killed_stage_resumes_to_the_same_weights_masks_and_numbers(
-    make_context, small_bert, monkeypatch, criterion, kill_at
+    make_context, small_bert, monkeypatch, dying, criterion, kill_at
 ):
     groups = [{"include": ["query"], "pattern": "2:4", "sparsity": 0.5}]
     saved = {"save_seconds": 0, "save_share": 1.0}
     config = SparsifyConfig(**QUICK, **SPARSE, **saved, criterion=criterion, groups=groups, group_lasso=0.1)
     whole = Sparsify().run(make_context(config, model=small_bert(), name="whole"))
-    train = sparsifying.train
+    train = dying(sparsifying.train, Killed, kill_at)
 
-    def dies(model, *, pruner, **fields):
-        step = pruner.after_optimizer_step
-
-        def after(number, lr):
-            step(number, lr)
-            if number == kill_at:
-                raise Killed
-
-        pruner.after_optimizer_step = after
-        train(model, pruner=pruner, **fields)
+    def dies(model, **fields):
+        train(model, **fields)
         raise Killed
 
     with monkeypatch.context() as patch:
