@@ -5,10 +5,8 @@ import pytest
 import torch
 
 from pipeline.errors import DataError, RecipeError
-from pipeline.recipe.sources import DatasetSource, ModelSource, TaskSource
-from pipeline.tasks import build_task
+from pipeline.recipe.sources import DatasetSource
 
-SCRATCH = ModelSource(config={"model_type": "bert", "vocab_size": 120, "max_position_embeddings": 64})
 ROWS = [
     {"text": "a warm film", "other": "b", "label": 1},
     {"text": "dull", "other": "a dull and noisy plot", "label": 0},
@@ -19,17 +17,6 @@ ROWS = [
 def write(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
-
-
-@pytest.fixture
-def make(tmp_path):
-    def make(train=ROWS, validation=ROWS, /, *, model=SCRATCH, processor_dir=None, seed=0, **fields):
-        files = {"train": write(tmp_path / "train.jsonl", train), "validation": write(tmp_path / "v.jsonl", validation)}
-        options = {"type": "text-classification", "text": "text", "max_length": 32, **fields}
-        options.setdefault("dataset", DatasetSource(path="json", data_files=files))
-        return build_task(TaskSource(**options), model=model, processor_dir=processor_dir, seed=seed)
-
-    return make
 
 
 def labels(split):
@@ -201,115 +188,6 @@ def test_a_metric_of_classes_is_refused_for_regression(make):
         make(regression=True)
 
 
-class Config(SimpleNamespace):
-    """As much of a model as its config, and an answer to every batch."""
-
-    @property
-    def config(self):
-        return self
-
-    def __call__(self, **batch):
-        self.rows = len(batch["input_ids"])
-
-
-def config(**fields):
-    defaults = {
-        "model_type": "bert",
-        "num_labels": 2,
-        "id2label": {0: "LABEL_0", 1: "LABEL_1"},
-        "name_or_path": "",
-        "vocab_size": 500,
-        "max_position_embeddings": 32,
-        "pad_token_id": 0,
-    }
-    return Config(**{**defaults, **fields})
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"num_labels": 3}, "the data has 2 classes, but the model's head has 3 outputs"),
-        ({"max_position_embeddings": 31}, "must be at most 31, the positions of the model, got 32"),
-        ({"model_type": "roberta", "pad_token_id": 1, "max_position_embeddings": 33}, "must be at most 31"),
-        ({"model_type": "condensed-roberta", "pad_token_id": 1, "max_position_embeddings": 33}, "must be at most 31"),
-        ({"vocab_size": 10}, "but the model embeds 10"),
-    ],
-)
-def test_a_model_that_cannot_take_the_data_is_refused(make, fields, expected):
-    with pytest.raises(DataError, match=expected):
-        make().check_model(config(**fields))
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [{}, {"model_type": "roberta", "pad_token_id": 1, "max_position_embeddings": 34}, {"model_type": "condensed-bert"}],
-)
-def test_a_model_with_just_enough_positions_is_taken_and_tried_on_two_rows(make, fields):
-    model = config(**fields)
-    make().check_model(model)
-    assert model.rows == 2
-
-
-def test_a_model_that_fails_on_rows_of_the_data_is_refused_in_one_line(make, tiny_model):
-    task = make()
-    fields = {"num_labels": 2, "vocab_size": len(task.tokenizer)}
-    task.check_model(tiny_model("bert", **fields))
-    with pytest.raises(DataError, match=r"^model: fails on two rows of the data \(.*mend the sizes") as caught:
-        task.check_model(tiny_model("bert", num_attention_heads=-1, **fields))
-    assert "\n" not in str(caught.value)
-
-
-NAMED = [{**row, "label": ("bad", "good")[row["label"]]} for row in ROWS]
-
-
-def test_a_head_that_tells_the_classes_in_another_order_is_refused_with_the_labels_that_mend_it(make):
-    permuted = {0: "Good", 1: "BAD"}
-    with pytest.raises(DataError) as caught:
-        make(NAMED, NAMED).check_model(config(id2label=permuted, name_or_path="some/model"))
-    assert str(caught.value) == (
-        "task.labels: the head of some/model tells Good, BAD, the data's classes are bad, good, in another order; "
-        "say task.labels: [good, bad]"
-    )
-    mended = make(NAMED, NAMED, labels=["good", "bad"])
-    mended.check_model(config(id2label=permuted))
-    assert labels(mended.train).tolist() == [0, 1, 0]
-
-
-def test_where_the_column_holds_class_numbers_another_order_of_names_would_mend_nothing(make):
-    with pytest.raises(DataError, match=r"in another order; renumber column 'label' so, or mend task\.labels if only"):
-        make(labels=["bad", "good"]).check_model(config(id2label={0: "good", 1: "bad"}))
-
-
-@pytest.mark.parametrize(
-    ("classes", "rows"),
-    [
-        ({0: "LABEL_0", 1: "LABEL_1"}, NAMED),
-        ({0: "0", 1: "1"}, NAMED),
-        ({1: "GOOD", 0: "BAD"}, NAMED),
-        ({"1": "good", "0": "bad"}, NAMED),
-        ({0: "good", 1: "bad"}, ROWS),
-    ],
-)
-def test_a_head_that_says_nothing_else_than_the_data_is_taken(make, classes, rows):
-    make(rows, rows).check_model(config(id2label=classes))
-
-
-def test_other_classes_are_refused_but_for_a_head_that_is_trained_further(make, caplog):
-    task = make(NAMED, NAMED)
-    with pytest.raises(DataError, match="tells no, yes, the data's classes are bad, good; take data or a model with"):
-        task.check_classes({0: "no", 1: "yes"}, "'some/model'")
-    task.check_classes({0: "no", 1: "yes"}, "'some/model'", is_trained_further=True)
-    assert "the head of 'some/model' tells no, yes, the data's classes are bad, good; the head is kept" in caplog.text
-    with pytest.raises(DataError, match="in another order"):
-        task.check_classes({0: "good", 1: "bad"}, "'some/model'", is_trained_further=True)
-
-
-def test_the_output_of_a_regression_may_have_any_name(make):
-    rows = [{**row, "label": value} for row, value in zip(ROWS, [0.5, 2, 5.0], strict=True)]
-    task = make(rows, rows, regression=True, metric="pearson")
-    task.check_model(config(num_labels=1, id2label={0: "stars"}))
-
-
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
 def test_texts_and_names_of_a_file_without_types_that_look_like_numbers_stay_as_written(make, tmp_path, kind):
     rows = [("text", "label"), ("001", "01"), ("1_000", "02"), ("12", "01")]
@@ -321,44 +199,3 @@ def test_texts_and_names_of_a_file_without_types_that_look_like_numbers_stay_as_
     assert task.config_fields()["id2label"] == {0: "01", 1: "02"}
     assert labels(task.train).tolist() == [0, 1, 0]
     assert task.tokenizer.decode(task.train.batch([0])["input_ids"][0], skip_special_tokens=True) == "001"
-
-
-class Foreign:
-    """A metric of others: what ``evaluate.load`` gives, without a network."""
-
-    def __init__(self, result):
-        self.result = result
-        self.seen = []
-
-    def compute(self, *, predictions, references):
-        self.seen.append((predictions, references))
-        if isinstance(self.result, Exception):
-            raise self.result
-        return self.result
-
-
-def test_a_metric_of_others_is_tried_on_two_rows_when_the_task_is_built(make, monkeypatch):
-    foreign = Foreign({"good": [0.5, 0.25]})
-    monkeypatch.setattr("evaluate.load", lambda name: foreign)
-    task = make(metric=["accuracy", "nice"], trust_remote_code=True)
-    assert foreign.seen == [([0, 1], [0, 1])]
-    assert task.score([1, 1], [1, 0]) == {"accuracy": 0.5, "nice": 0.5, "nice_good_1": 0.25}
-
-
-@pytest.mark.parametrize("result", [ValueError("takes\nscores, not classes"), TypeError("no"), {"text": "x"}])
-def test_a_metric_that_cannot_score_the_task_is_refused_before_anything_runs(make, monkeypatch, result):
-    monkeypatch.setattr("evaluate.load", lambda name: Foreign(result))
-    with pytest.raises(
-        RecipeError, match=r"task\.metric: nice (cannot score two rows of this task \(|gives no)"
-    ) as caught:
-        make(metric="nice", trust_remote_code=True)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_metric_that_cannot_be_had_is_refused_before_anything_runs(make, monkeypatch):
-    def fail(name):
-        raise FileNotFoundError(f"no module {name}")
-
-    monkeypatch.setattr("evaluate.load", fail)
-    with pytest.raises(RecipeError, match=r"task\.metric: evaluate\.load cannot load 'nonesuch': no module nonesuch"):
-        make(metric="nonesuch", trust_remote_code=True)
