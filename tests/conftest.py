@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,31 @@ def tiny_batch() -> Callable[..., dict[str, Any]]:
         return {"input_ids": torch.randint(5, 50, (2, 7), generator=generator), "attention_mask": mask}
 
     return build
+
+
+@pytest.fixture
+def assert_same_states() -> Callable[..., None]:
+    """A function of two models, or states of theirs: that both hold the same weights and buffers, bit for bit."""
+    import torch
+
+    def check(*models: Any) -> None:
+        states = [model.state_dict() if isinstance(model, torch.nn.Module) else model for model in models]
+        torch.testing.assert_close(*states, rtol=0, atol=0)
+
+    return check
+
+
+@pytest.fixture
+def edit_weights() -> Callable[..., None]:
+    """A function from a model's folder, and one that changes a dictionary of tensors, to the folder so changed."""
+    from safetensors.torch import load_file, save_file
+
+    def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+        weights = load_file(folder / "model.safetensors")
+        change(weights)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return edit
 
 
 @pytest.fixture

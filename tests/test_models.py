@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from pipeline.errors import ArtifactError
 from pipeline.models import load_model, register_models, save_model
@@ -19,29 +19,16 @@ def auto_model(model_type):
     return f"AutoModelFor{'Image' if model_type in ('vit', 'deit') else 'Sequence'}Classification"
 
 
-def states(model):
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def assert_same_states(first, second):
-    assert first.keys() == second.keys()
-    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
-
-
-def edit_weights(folder, change):
-    weights = load_file(folder / "model.safetensors")
-    change(weights)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-
-
 @pytest.mark.parametrize("is_condensed", [False, True], ids=["dense", "condensed"])
-def test_a_saved_model_is_loaded_bit_for_bit_into_fresh_memory(family, is_condensed, tmp_path, tiny_model, tiny_batch):
+def test_a_saved_model_is_loaded_bit_for_bit_into_fresh_memory(
+    family, is_condensed, tmp_path, tiny_model, tiny_batch, assert_same_states
+):
     model = condense(tiny_model(family), PLAN) if is_condensed else tiny_model(family)
     save_model(model, tmp_path / "model")
     loaded = load_model(tmp_path / "model", auto_model(family))
     assert type(loaded) is type(model)
     assert not loaded.training
-    assert_same_states(states(loaded), states(model))
+    assert_same_states(loaded, model)
     assert [group.num_units for group in dissect(loaded)] == [group.num_units for group in dissect(model)]
     batch = tiny_batch(family)
     assert torch.equal(loaded(**batch).logits, model(**batch).logits)
@@ -67,19 +54,19 @@ def test_save_load_save_is_a_fixed_point(family, is_condensed, tmp_path, tiny_mo
             assert (tmp_path / other / name).read_bytes() == (tmp_path / "first" / name).read_bytes(), name
 
 
-def test_tied_weights_are_saved_once_and_loaded_tied(tmp_path, tiny_model):
+def test_tied_weights_are_saved_once_and_loaded_tied(tmp_path, tiny_model, assert_same_states):
     model = condense(tiny_model("bert", "ForMaskedLM"), PLAN)
     save_model(model, tmp_path)
     loaded = load_model(tmp_path, "AutoModelForMaskedLM")
     assert loaded.get_output_embeddings().weight is loaded.get_input_embeddings().weight
-    assert_same_states(states(loaded), states(model))
+    assert_same_states(loaded, model)
 
 
-def test_weights_in_several_files_are_all_read(tmp_path, tiny_model):
+def test_weights_in_several_files_are_all_read(tmp_path, tiny_model, assert_same_states):
     model = tiny_model("bert")
     model.save_pretrained(tmp_path, max_shard_size="3KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    assert_same_states(states(load_model(tmp_path, "AutoModelForSequenceClassification")), states(model))
+    assert_same_states(load_model(tmp_path, "AutoModelForSequenceClassification"), model)
 
 
 def test_vit_is_saved_under_the_names_its_modules_have(tmp_path, tiny_model):
@@ -124,7 +111,7 @@ def reshape(weights):
     ids=["encoder weight missing", "head weight missing", "weight left over", "another shape"],
 )
 @pytest.mark.parametrize("is_condensed", [False, True], ids=["dense", "condensed"])
-def test_an_artifact_whose_weights_do_not_fit_is_refused(is_condensed, change, tmp_path, tiny_model):
+def test_an_artifact_whose_weights_do_not_fit_is_refused(is_condensed, change, tmp_path, tiny_model, edit_weights):
     model = tiny_model("bert")
     save_model(condense(model, PLAN) if is_condensed else model, tmp_path)
     edit_weights(tmp_path, change)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from pipeline.errors import RecipeError, UnsupportedArchitecture
 from pipeline.models import save_model, source_model
@@ -45,21 +45,6 @@ def task_for(model_type, **options):
     return Labels("AutoModelForImageClassification" if vision else "AutoModelForSequenceClassification", **options)
 
 
-def states(model):
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def assert_same_states(first, second):
-    assert first.keys() == second.keys()
-    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
-
-
-def edit_weights(folder, change):
-    weights = load_file(folder / "model.safetensors")
-    change(weights)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-
-
 @pytest.fixture
 def encoder(tmp_path, tiny_model):
     """A folder with a tiny BERT without a head."""
@@ -71,35 +56,35 @@ def lose(name):
     return lambda weights: weights.pop(name)
 
 
-def test_a_model_from_a_config_is_drawn_from_the_seed(family, tiny_sizes):
+def test_a_model_from_a_config_is_drawn_from_the_seed(family, tiny_sizes, assert_same_states):
     sizes = {name: value for name, value in tiny_sizes(family).items() if name != "vocab_size"}
     source = ModelSource(config={"model_type": family, **sizes})
     task = task_for(family, **({"vocab_size": 41} if "vocab_size" in tiny_sizes(family) else {}))
     before = torch.get_rng_state()
     model, same, other = (source_model(source, task, seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
-    assert_same_states(states(model), states(same))
-    assert any(not torch.equal(tensor, states(other)[name]) for name, tensor in states(model).items())
+    assert_same_states(model, same)
+    assert any(not torch.equal(tensor, other.state_dict()[name]) for name, tensor in model.state_dict().items())
     assert model.config.id2label == {0: "class 0", 1: "class 1", 2: "class 2"}
     assert getattr(model.config, "vocab_size", 41) == 41
     assert not model.training
     assert type(model).__name__.endswith("Classification")
 
 
-def test_an_encoder_without_a_head_gets_one_drawn_from_the_seed(encoder, caplog):
+def test_an_encoder_without_a_head_gets_one_drawn_from_the_seed(encoder, caplog, assert_same_states):
     source = ModelSource(pretrained=str(encoder))
     with caplog.at_level(logging.WARNING, "pipeline.models"):
         model, same, other = (source_model(source, Labels(num_labels=5), seed) for seed in (1, 1, 2))
     assert "classifier.bias, classifier.weight: drawn from the seed" in caplog.text
-    assert_same_states(states(model), states(same))
+    assert_same_states(model, same)
     assert not torch.equal(model.classifier.weight, other.classifier.weight)
     weights = load_file(encoder / "model.safetensors")
-    assert all(torch.equal(states(model)[f"bert.{name}"], tensor) for name, tensor in weights.items())
+    assert all(torch.equal(model.state_dict()[f"bert.{name}"], tensor) for name, tensor in weights.items())
     assert model.config.num_labels == 5
     assert all(parameter.data_ptr() % 64 == 0 for parameter in model.parameters())
 
 
-def test_a_missing_pooler_counts_as_part_of_the_head(encoder, caplog):
+def test_a_missing_pooler_counts_as_part_of_the_head(encoder, caplog, edit_weights):
     edit_weights(encoder, lambda weights: [weights.pop(f"pooler.dense.{part}") for part in ("weight", "bias")])
     with caplog.at_level(logging.WARNING, "pipeline.models"):
         source_model(ModelSource(pretrained=str(encoder)), Labels(), 0)
@@ -130,7 +115,7 @@ def test_half_precision_checkpoints_start_in_float32(encoder, tiny_model):
         ),
     ],
 )
-def test_a_checkpoint_whose_encoder_would_be_drawn_anew_is_refused(change, message, encoder):
+def test_a_checkpoint_whose_encoder_would_be_drawn_anew_is_refused(change, message, encoder, edit_weights):
     edit_weights(encoder, change)
     with pytest.raises(RecipeError, match=message):
         source_model(ModelSource(pretrained=str(encoder)), Labels(), 0)
