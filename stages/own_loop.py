@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pipeline.recipe.training import StageConfig
 from pipeline.surgery.groups import dissect
 from pipeline.surgery.keep_plan import KeepPlan
+from pipeline.surgery.masking import mask_in_place
 from stages.prune_ffn.config import PruneFfnConfig
 from stages.prune_ffn.pruners import build_pruner as build_channel_pruner
 from stages.prune_heads.config import PruneHeadsConfig
@@ -43,9 +44,10 @@ class OwnLoopPruner:
         self._pruner.after_optimizer_step(step, lr)
 
     def finish(self) -> KeepPlan:
-        """Restore what is kept, and return the units kept."""
+        """Restore what is kept, mask what goes, and return the units kept: the model computes what the cut one will."""
         plan = self._pruner.finish()
         assert plan is not None, "a pruner of units says which units stay"
+        mask_in_place(self.model, plan)
         return plan
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -30,17 +30,21 @@ class Taylor:
         self._num_observed = torch.zeros((), dtype=torch.int64)
 
     def observe(self) -> None:
-        """Add the effects of one step, read from the weights and their gradients."""
+        """Add the effects of one step, read from the weights and their gradients; nothing where these overflowed."""
         self._num_observed += 1
-        for name, weights in self._weights.items():
-            effect = sum((self._effect(weight) for weight in weights), torch.zeros(()))
-            sums = self._sums[name].to(effect.device)
-            self._sums[name] = sums.add_(effect)
+        effects = {name: self._effects(weights) for name, weights in self._weights.items()}
+        if all(torch.isfinite(effect).all() for effect in effects.values()):
+            for name, effect in effects.items():
+                self._sums[name] = self._sums[name].to(effect.device).add_(effect)
 
     def importances(self) -> dict[str, Tensor]:
         """Return the mean squared effect of each unit over the steps observed since the last ``reset``."""
         assert self._num_observed > 0, "a round judges by at least one step, for without any all units are alike"
         return {name: sums / int(self._num_observed) for name, sums in self._sums.items()}
+
+    def weights(self) -> list[UnitWeight]:
+        """Return the weights whose gradients are read."""
+        return [weight for weights in self._weights.values() for weight in weights]
 
     def reset(self) -> None:
         """Start the sums at zero again."""
@@ -60,6 +64,10 @@ class Taylor:
     def _weights_of(self, groups: Sequence[PruningGroup]) -> dict[str, tuple[UnitWeight, ...]]:
         model, is_gate = self._model, self._form == "gate"
         return {g.name: (consumer_weight(model, g),) if is_gate else producer_weights(model, g) for g in groups}
+
+    def _effects(self, weights: Sequence[UnitWeight]) -> Tensor:
+        """Return each unit's effect by all of a group's ``weights``, ``(num_units,)``."""
+        return torch.stack([self._effect(weight) for weight in weights]).sum(dim=0)
 
     def _effect(self, weight: UnitWeight) -> Tensor:
         """Return one weight's part of each unit's squared effect in this step, ``(num_units,)``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +60,17 @@ def _weight(model: nn.Module, path: str) -> nn.Parameter:
     weight = model.get_submodule(path).weight
     assert isinstance(weight, nn.Parameter), path
     return weight
+
+
+def check_learning(weights: Iterable[UnitWeight], freeze: Sequence[str] = ()) -> None:
+    """Raise ``ValueError`` where a weight whose gradient judges units has none, or by ``freeze`` will have none."""
+    for weight in weights:
+        name = f"{weight.path}.weight"
+        told = f"must leave the weights learning whose gradients tell what goes, such as {name}"
+        if any(re.search(pattern, name) for pattern in freeze):
+            raise ValueError(f"freeze: {told}, got {list(freeze)}; freeze others, or judge by weight: criterion: l1")
+        if not weight.parameter.requires_grad:
+            raise ValueError(f"model: {told}, which needs no gradient; or judge by weight: criterion: l1")
 
 
 def lowest_first(values: Tensor) -> Tensor:

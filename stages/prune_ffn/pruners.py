@@ -15,7 +15,8 @@ from stages.prune_ffn.targets import build_target, heads_kept
 from stages.repair.repair import Repair
 from stages.schedules import Rounds, Span
 from stages.taylor import Taylor
-from stages.unit_pruner import UnitPruner
+from stages.unit_pruner import Scorer, UnitPruner
+from stages.unit_weights import check_learning
 from stages.weight_norm import WeightNorm
 
 
@@ -32,7 +33,11 @@ def build_pruner(
     """
     channels = [group for group in groups if group.kind == "channels"]
     target = build_target(config, channels, heads_kept(groups, num_dense_heads(model)))
-    scorer = WeightNorm(model, channels) if config.criterion == "l1" else Taylor(model, channels, form=config.form)
+    if config.criterion == "l1":
+        scorer: Scorer = WeightNorm(model, channels)
+    else:
+        scorer = Taylor(model, channels, form=config.form)
+        check_learning(scorer.weights(), config.freeze)
     return UnitPruner(
         model,
         channels,

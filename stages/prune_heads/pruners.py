@@ -17,6 +17,7 @@ from stages.repair.repair import Repair
 from stages.schedules import Rounds, Span
 from stages.taylor import Taylor
 from stages.unit_pruner import Importances, Scorer, UnitPruner
+from stages.unit_weights import check_learning
 from stages.weight_norm import WeightNorm
 
 
@@ -46,6 +47,7 @@ def build_pruner(
         min_heads_per_layer=config.min_heads_per_layer,
     )
     pruner = MovementPruner(model, heads, settings, span=span, num_steps=num_steps)
+    check_learning((masked.weight for masked in pruner.layout.weights), config.freeze)
     return pruner if repair is None else RepairedAtTheCut(pruner, model, repair)
 
 
@@ -71,6 +73,7 @@ def _ranking_pruner(
         rounds = Rounds(span, max(1, span.end - span.begin))
     else:
         scorer, rounds = Taylor(model, heads), Rounds(span, config.rounds)
+        check_learning(scorer.weights(), config.freeze)
     return UnitPruner(model, heads, scorer=scorer, counts=counts, rounds=rounds, repair=repair)
 
 

@@ -20,7 +20,9 @@ class MovementScores:
         self.num_updates = torch.zeros((), dtype=torch.int64)
 
     def update(self, gradient: Tensor) -> None:
-        """Take one step of Adam down ``gradient``, ``(num_blocks,)``."""
+        """Take one step of Adam down ``gradient``, ``(num_blocks,)``; none where it overflowed."""
+        if not torch.isfinite(gradient).all():
+            return
         self.num_updates += 1
         count = int(self.num_updates)
         self.first_moment.lerp_(gradient, 1 - BETAS[0])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline import TrainingHooks
+from pipeline import TrainingHooks, condense
 
 
 def five_hooks(hooks, optimizer, batches, accumulated=1):
@@ -40,6 +40,15 @@ def test_the_five_hooks_prune_as_the_two_calls_do(model, build, batches, train, 
     same([(by_hand, own), pruners])
     assert returned is own
     assert (hooks.score, hooks.keep_plan, hooks.num_steps) == (("scored", True), plan, 8)
+
+
+def test_what_is_scored_is_the_pruned_model_which_computes_what_the_cut_one_does(model, build, batches):
+    own = model(dropout=0.0)
+    hooks, optimizer = hooked(own, build(own))
+    hooks.fit(five_hooks(hooks, optimizer, batches), lambda trained: trained.eval()(**batches[0]).logits.detach())
+    if hooks.keep_plan is not None:
+        assert any(len(kept.units) < kept.of for kept in hooks.keep_plan.values())
+        torch.testing.assert_close(condense(own, hooks.keep_plan)(**batches[0]).logits, hooks.score)
 
 
 def test_the_hook_after_the_optimizer_is_heeded_where_there_is_one(model, sparsifier, batches, train, same):

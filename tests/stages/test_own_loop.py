@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline import MovementPruner, TaylorPruner, condense, mask_units
+from pipeline import MovementPruner, TaylorPruner, condense
 from pipeline.surgery.groups import dissect
 from stages.prune_ffn import PruneFfnConfig
 from stages.prune_heads import PruneHeadsConfig
@@ -35,11 +35,11 @@ def test_a_pruner_is_built_from_a_model_a_config_and_the_number_of_steps(small_b
     model = small_bert(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     pruner = kind(model, config, num_steps=5)
     plan = train(model, pruner)
-    smaller, masked = condense(model.eval(), plan), mask_units(model, plan)
+    smaller = condense(model.eval(), plan)
     assert sum(group.num_units for group in dissect(smaller) if group.kind == units) == left
     ids = torch.arange(2, 10)[None]
     with torch.no_grad():
-        assert torch.allclose(masked(ids).logits, smaller.eval()(ids).logits, atol=1e-5)
+        assert torch.allclose(model(ids).logits, smaller.eval()(ids).logits, atol=1e-5)
     assert pruner.logs()
     assert pruner.tensors()
 
@@ -57,3 +57,30 @@ def test_a_config_that_does_not_fit_is_refused_in_one_line(small_bert, kind, con
     with pytest.raises(ValueError) as caught:
         kind(small_bert(), config, num_steps=5)
     assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "frozen"),
+    [
+        (MovementPruner, HEADS, "layer.1.attention.output"),
+        (MovementPruner, {**HEADS, "granularity": "block"}, "layer.0.attention.self.query"),
+        (MovementPruner, {**HEADS, "criterion": "taylor"}, "layer.0.attention.output"),
+        (TaylorPruner, CHANNELS, "layer.1.output"),
+        (TaylorPruner, {**CHANNELS, "form": "nni"}, "layer.0.intermediate"),
+    ],
+)
+def test_units_are_not_judged_by_weights_that_do_not_learn(small_bert, kind, config, frozen):
+    name = f"bert.encoder.{frozen}.dense.weight".replace("query.dense", "query")
+    with pytest.raises(ValueError, match=r"^freeze: must leave the weights learning") as caught:
+        kind(small_bert(), {**config, "freeze": [frozen]}, num_steps=5)
+    assert f"such as {name}, got ['{frozen}']; freeze others, or judge by weight" in str(caught.value)
+    model = small_bert()
+    model.get_parameter(name).requires_grad_(False)
+    with pytest.raises(ValueError, match=rf"^model: must leave .* such as {name}, which needs no gradient"):
+        kind(model, config, num_steps=5)
+
+
+def test_what_judges_no_unit_may_be_frozen(small_bert):
+    kinds = ((MovementPruner, {**HEADS, "freeze": ["query", "embeddings"]}), (TaylorPruner, {"criterion": "l1"}))
+    for kind, config in kinds:
+        kind(small_bert(), {"freeze": ["layer.0"], **config}, num_steps=5)

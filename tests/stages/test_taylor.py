@@ -82,3 +82,13 @@ def test_an_interval_starts_at_zero(layers, inputs):
     taylor.observe()
     assert all(torch.equal(values, first[name]) for name, values in taylor.importances().items())
     assert all(values.any() for values in first.values())
+
+
+def test_a_step_whose_gradients_overflowed_adds_nothing_for_any_unit(layers, inputs):
+    taylor = Taylor(layers, layers.channel_groups())
+    layers.loss(inputs).backward()
+    taylor.observe()
+    before = {name: values.clone() for name, values in taylor.importances().items()}
+    layers.ffn[1].narrow.weight.grad[0, 0] = torch.inf
+    taylor.observe()
+    assert all(torch.equal(values, before[name] / 2) for name, values in taylor.importances().items())

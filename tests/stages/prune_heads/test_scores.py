@@ -20,3 +20,12 @@ def test_penalty_gradient_is_what_autograd_finds():
     penalty = 3.0 * torch.stack([part.sigmoid().mean() for part in scores.split(sizes)]).mean()
     (expected,) = torch.autograd.grad(penalty, scores)
     torch.testing.assert_close(penalty_gradient(scores.detach(), share, 3.0), expected)
+
+
+def test_a_step_whose_gradients_overflowed_moves_no_score():
+    scores, untouched = MovementScores(3, lr=0.1), MovementScores(3, lr=0.1)
+    for moved in (scores, untouched):
+        moved.update(torch.tensor([1.0, -1.0, 0.5]))
+    for value in (torch.inf, -torch.inf, torch.nan):
+        scores.update(torch.tensor([0.0, value, 0.0]))
+    assert all(torch.equal(tensor, untouched.tensors()[name]) for name, tensor in scores.tensors().items())
