@@ -133,7 +133,7 @@ class Workbench:
 
     def _outside_teacher(self, source: ModelSource) -> PreTrainedModel:
         model = self._source_model(source, is_teacher=True)
-        self.task.check_model(model)
+        self.task.check_teacher(model, self.inspector.identities.pin_model(source))
         return model
 
     def _source_model(self, source: ModelSource, *, is_teacher: bool = False) -> PreTrainedModel:

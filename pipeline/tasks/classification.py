@@ -19,7 +19,7 @@ from pipeline.tasks.task import Split
 if TYPE_CHECKING:
     from evaluate import EvaluationModule
 
-    from pipeline.recipe.sources import TaskSource
+    from pipeline.recipe.sources import ModelSource, TaskSource
 
 
 class Classification:
@@ -63,6 +63,10 @@ class Classification:
         except Exception as error:  # whatever sizes that contradict each other provoke
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise DataError(f"model: fails on two rows of the data ({reason}); mend the sizes in its config") from error
+
+    def check_teacher(self, model: Any, source: ModelSource) -> None:
+        """Raise ``DataError`` when the teacher cannot take this data."""
+        self.check_model(model)
 
     def check_config(self, config: Any) -> None:
         """Raise ``DataError`` when the model's head has other outputs than the data has classes."""

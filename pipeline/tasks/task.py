@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from pipeline.recipe.sources import ModelSource
 
 
 class Split(Protocol):
@@ -41,6 +44,12 @@ class Task(Protocol):
 
     def check_model(self, model: Any) -> None:
         """Raise ``DataError`` when the model cannot take this data: labels, longest input, image size, two rows."""
+
+    def check_teacher(self, model: Any, source: ModelSource) -> None:
+        """Raise ``DataError`` when a teacher, loaded from ``source``, cannot take this data or would read other tokens.
+
+        The stages' models and their teacher are fed the same encoded rows.
+        """
 
     def check_classes(self, classes: Mapping[Any, Any], whose: str, *, is_trained_further: bool = False) -> None:
         """Raise ``DataError`` when the head of ``whose`` model tells other classes, or in another order, than the data.

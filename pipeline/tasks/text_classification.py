@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,15 @@ from pipeline.tasks.encoded_text import EncodedText, Tokens, tokenize
 from pipeline.tasks.labels import Labels, find_labels
 from pipeline.tasks.rows import Rows, choose_rows
 from pipeline.tasks.task import Split
-from pipeline.tasks.tokenizers import LoadedTokenizer, load_tokenizer, longest_input
+from pipeline.tasks.teacher_tokens import check_same_tokens
+from pipeline.tasks.tokenizers import LoadedTokenizer, find_tokenizer, load_tokenizer, longest_input
 
 if TYPE_CHECKING:
     from pipeline.recipe.sources import ModelSource, TaskSource
+
+
+NUM_SAMPLES = 64
+"""So many texts of the training split tell whether a teacher reads the tokens that the model reads."""
 
 
 class TextClassification(Classification):
@@ -34,6 +39,7 @@ class TextClassification(Classification):
         select: Split | None,
         validation: Mapping[str, Split],
         processor: LoadedTokenizer,
+        samples: Sequence[Sequence[str]],
     ) -> None:
         super().__init__(
             source, labels=labels, train=train, select=select, validation=validation, processor_files=processor.files
@@ -41,6 +47,7 @@ class TextClassification(Classification):
         self.max_length = source.max_length
         self.tokenizer = processor.tokenizer
         self._fields_of_tokenizer = processor.config_fields
+        self._samples = samples
 
     def config_fields(self) -> dict[str, Any]:
         """Return the labels' fields and, for a model from a config, what its tokenizer decides."""
@@ -61,6 +68,13 @@ class TextClassification(Classification):
                 f"task: the tokenizer has {len(self.tokenizer)} tokens, but the model embeds {config.vocab_size}; "
                 "use the tokenizer the model was trained with"
             )
+
+    def check_teacher(self, model: Any, source: ModelSource) -> None:
+        """Raise ``DataError`` when the teacher cannot take this data, or its tokenizer makes other tokens of it."""
+        super().check_teacher(model, source)
+        teacher = find_tokenizer(source)
+        if teacher is not None:
+            check_same_tokens(self.tokenizer, teacher, self._samples, self.max_length, whose=str(source.pretrained))
 
     def token_mask(self, batch: Mapping[str, Tensor]) -> Tensor | None:
         """Return which tokens are real, ``(rows, tokens)`` bool."""
@@ -90,6 +104,7 @@ def build(source: TaskSource, *, model: ModelSource, processor_dir: Path | None,
         select=None if chosen.select is None else split(chosen.select),
         validation={name: split(rows) for name, rows in chosen.validation.items()},
         processor=loaded,
+        samples=[column.slice(0, NUM_SAMPLES).to_pylist() for column in columns],
     )
 
 

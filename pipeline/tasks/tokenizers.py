@@ -57,6 +57,17 @@ def load_tokenizer(model: ModelSource, processor_dir: Path | None, texts: Callab
     return LoadedTokenizer(tokenizer, files, fields)
 
 
+def find_tokenizer(model: ModelSource) -> Any | None:
+    """Return the tokenizer beside a pretrained model; None where there is none that can be read."""
+    if model.pretrained is None:
+        return None
+    try:
+        check_place(model, None, VOCABULARIES)
+        return _read_tokenizer(str(model.pretrained), model, is_artifact=False)
+    except DataError:
+        return None
+
+
 def longest_input(model_type: str, positions: int | None, pad_token_id: int) -> int | None:
     """Return how many tokens a model with ``positions`` position embeddings takes; None when it has none."""
     if positions is None:

@@ -82,6 +82,9 @@ class DummyTask:
     def check_model(self, model):
         pass
 
+    def check_teacher(self, model, source):
+        pass
+
     def main_metric(self):
         return "accuracy"
 
