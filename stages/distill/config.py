@@ -98,8 +98,10 @@ class DistillWeights(Frozen):
         return self
 
     def without_effect(self) -> tuple[str, ...]:
-        """Return the settings of relations changed from their defaults where relations are off."""
-        names = () if self.relations_weight > 0 else ("relations", "relations_layer", "relation_heads")
+        """Return the settings of terms without a weight that are changed from their defaults."""
+        names: tuple[str, ...] = () if self.relations_weight > 0 else ("relations", "relations_layer", "relation_heads")
+        names += () if self.hidden_weight > 0 else ("hidden_map",)
+        names += () if self.logits_weight > 0 else ("temperature",)
         return tuple(name for name in names if getattr(self, name) != type(self).model_fields[name].default)
 
 

@@ -159,3 +159,12 @@ def check_teacher(student: PreTrainedModel, teacher: PreTrainedModel, weights: D
         raise ValueError(f"teacher: must have the student's {mine} layers for hidden_map same, got {theirs}; {mend}")
     if theirs < mine:
         raise ValueError(f"teacher: must have at least the student's {mine} layers, got {theirs}; {mend}")
+
+
+def check_tokens(student: int, teacher: int) -> None:
+    """Raise ``ValueError`` unless both see a row as equally many tokens, as image models of one patch size do."""
+    if student != teacher:
+        raise ValueError(
+            f"teacher: must see an image as the student's {student} tokens, got {teacher}; set hidden_weight: 0 and "
+            "relations_weight: 0, or name another teacher"
+        )

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipeline.allowance import report_tokens
 from pipeline.errors import RecipeError
 from pipeline.teaching.cache import TeacherCache
 from pipeline.training.loop import Objective
-from stages.distill.objective import Distillation, check_teacher
+from stages.distill.objective import Distillation, check_teacher, check_tokens
 from stages.distill.relations import Relations
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ def distillation(context: StageContext, student: PreTrainedModel, weights: Disti
         raise RecipeError(f"stages.{context.name}.teacher: there is none; name one, or put a finetune stage before")
     try:
         check_teacher(student, teacher, weights)
+        if weights.hidden_weight > 0 or weights.relations_weight > 0:
+            check_tokens(report_tokens(student, context.task), report_tokens(teacher, context.task))
     except ValueError as error:
         raise RecipeError(f"stages.{context.name}.{error}") from None
     where = f"stages.{context.name}" + ("" if weights is context.config else ".distill")
     for name in weights.without_effect():
-        logger.warning("%s.%s: %s has no effect while relations_weight is 0", where, name, getattr(weights, name))
+        logger.warning("%s.%s: %s has no effect while the weight of its term is 0", where, name, getattr(weights, name))
     relations = _relations(student, teacher, weights, where)
     if relations is None:
         weights = weights.model_copy(update={"relations_weight": 0.0})

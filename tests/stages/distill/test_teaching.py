@@ -20,6 +20,16 @@ ON = {"relations_weight": 1.0}
 HALF = {**QUICK, "sparsity": 0.5, "min_heads_per_layer": 1, "prune_begin": 0, "distill": ON}
 
 
+class Images:
+    """Rows of noise for a tiny model of images."""
+
+    def __len__(self):
+        return 4
+
+    def batch(self, rows):
+        return {"pixel_values": torch.rand(len(rows), 3, 8, 8), "labels": torch.zeros(len(rows), dtype=torch.int64)}
+
+
 def without_heads(model, layer, kept=()):
     return condense(model, KeepPlan({f"encoder.{layer}.heads": Kept(4, tuple(kept))}))
 
@@ -71,7 +81,7 @@ def test_where_no_head_is_left_nothing_is_compared_and_that_is_said(make_context
 def test_settings_of_relations_that_are_off_are_named(make_context, small_bert, caplog):
     config = PruneHeadsConfig(**QUICK, distill={"relations": ["vv"], "relation_heads": 4})
     distillation(make_context(config, teacher=small_bert(seed=1)), small_bert(), config.distill)
-    assert "stages.tiny.distill.relations: ('vv',) has no effect while relations_weight is 0" in caplog.text
+    assert "stages.tiny.distill.relations: ('vv',) has no effect while the weight of its term is 0" in caplog.text
     assert "stages.tiny.distill.relation_heads: 4 has no effect" in caplog.text
 
 
@@ -100,3 +110,23 @@ def test_a_head_that_movement_masks_is_left_out_of_the_relations(make_context, s
     assert seen[0].all()
     assert len({tuple(heads.tolist()) for heads in seen}) > 1
     assert all(torch.equal(*both) for both in zip(seen, masked, strict=True))
+
+
+@pytest.mark.parametrize("weights", [{}, {"hidden_weight": 0.0, **ON}])
+def test_a_teacher_that_cuts_images_into_other_tokens_is_refused_unless_only_logits_are_compared(
+    make_context, task, tiny_model, weights
+):
+    student, teacher = tiny_model("vit"), tiny_model("deit")
+    task.validation = {"validation": Images()}
+    context = make_context(DistillConfig(**QUICK, **weights), teacher=teacher)
+    with pytest.raises(RecipeError, match=r"teacher: must see an image as the student's 5 tokens, got 6; set hidden_"):
+        distillation(context, student, context.config)
+    distillation(context, student, DistillConfig(**QUICK, hidden_weight=0.0))
+
+
+def test_settings_of_terms_without_a_weight_are_named():
+    assert DistillConfig(hidden_weight=0, hidden_map="min_deeper", logits_weight=0.5).without_effect() == (
+        "hidden_map",
+    )
+    assert DistillConfig(logits_weight=0, temperature=4).without_effect() == ("temperature",)
+    assert DistillConfig(temperature=4, hidden_map="min_deeper").without_effect() == ()
