@@ -35,6 +35,9 @@ MATMULS: tuple[LayerType, ...] = ("Linear", "Conv1d", "Conv2d", "Conv1D", "LSTM"
 """Every type whose weights are multiplied with; an embedding is looked up, and touched only where asked for."""
 
 
+SHARES = ("sparsity", "initial_sparsity", "max_sparsity_per_layer", "min_sparsity_per_layer")
+
+
 def _checked_pattern(value: str) -> str:
     parse_pattern(value)
     return value
@@ -63,6 +66,12 @@ class SparsitySchedule(Frozen):
         if self.kind != "one_shot":
             check_span(self.begin, self.end, names=("begin", "end"))
         return self
+
+    def ignored(self) -> tuple[str, ...]:
+        """Return the settings changed from their defaults that are of no effect for this kind."""
+        unused: tuple[str, ...] = () if self.kind == "polynomial" else ("power",)
+        unused += ("end", "every") if self.kind == "one_shot" else ()
+        return tuple(name for name in unused if getattr(self, name) != type(self).model_fields[name].default)
 
 
 class ScheduleChange(Frozen):
@@ -168,11 +177,14 @@ class SparsifyConfig(StageConfig):
         """Return the settings changed from their defaults that the others leave without effect."""
         unused: tuple[str, ...] = ()
         if self.pattern_lock:
-            unused += ("sparsity", "initial_sparsity", "criterion", "reduce", "scope", "max_sparsity_per_layer")
+            unused += (*SHARES, "criterion", "reduce", "scope")
+        elif self.schedule.kind in ("one_shot", "constant") and not self.groups:
+            unused += ("initial_sparsity",)
         if self.distill is None:
             unused += ("teacher",)
         fields = type(self).model_fields
-        return tuple(name for name in unused if getattr(self, name) != fields[name].default)
+        changed = tuple(name for name in unused if getattr(self, name) != fields[name].default)
+        return changed if self.groups else (*changed, *(f"schedule.{name}" for name in self.schedule.ignored()))
 
     def training(self) -> TrainingConfig:
         """Return how to train, as the loop reads it: there ``schedule`` is that of the learning rate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RecipeError
@@ -27,7 +28,7 @@ def sparsify(context: StageContext) -> StageResult:
     """
     config: SparsifyConfig = context.config
     for name in config.ignored():
-        value = getattr(config, name)
+        value = attrgetter(name)(config)
         logger.warning("stages.%s.%s: %s has no effect beside the stage's other settings", context.name, name, value)
     model = context.load_model()
     try:

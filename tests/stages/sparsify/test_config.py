@@ -117,6 +117,16 @@ def test_settings_without_effect_are_named():
     assert SparsifyConfig(teacher="source").ignored() == ("teacher",)
     assert SparsifyConfig(teacher="source", distill={}).ignored() == ()
     assert SparsifyConfig(pattern_lock=True, sparsity=0.9, scope="local").ignored() == ("sparsity", "scope")
+    at_once = {"schedule": {"kind": "one_shot", "every": 7, "end": 0.9, "power": 2}, "initial_sparsity": 0.1}
+    assert SparsifyConfig(**at_once).ignored() == (
+        "initial_sparsity",
+        "schedule.power",
+        "schedule.end",
+        "schedule.every",
+    )
+    assert SparsifyConfig(**at_once, groups=[{"schedule": {"kind": "linear"}}]).ignored() == ()
+    assert SparsifyConfig(schedule={"kind": "cos", "power": 2}).ignored() == ("schedule.power",)
+    assert SparsifyConfig(schedule={"power": 2, "every": 7}).ignored() == ()
 
 
 def test_an_end_before_the_beginning_shows_at_once_but_not_for_one_shot():
