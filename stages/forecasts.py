@@ -65,7 +65,7 @@ def _matched(config: PruneFfnConfig, channels: Units, heads: Units | None, dense
     widths = channels.per_layer
 
     def kept(width: int, num_heads: int) -> int:
-        return _kept(width, 1.0 - config.match_heads_ratio * num_heads / dense_heads, config)
+        return _kept(width, 1.0 - config.match_heads_ratio * (num_heads / dense_heads), config)
 
     if heads.per_layer is not None:
         return Units.of_layers(tuple(kept(w, n) for w, n in zip(widths, heads.per_layer, strict=True)))

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from pipeline.forecast.units import Units
 from stages import STAGES
 from stages.forecasts import FORECASTS, channels_left, heads_left
 from stages.prune_ffn.config import PruneFfnConfig
-from stages.prune_ffn.targets import GlobalTarget, LocalTarget
+from stages.prune_ffn.targets import GlobalTarget, LocalTarget, match_heads
 from stages.prune_heads.config import PruneHeadsConfig
 
 HEADS = Units.of_layers((4, 4))
@@ -75,3 +77,11 @@ def test_shares_for_layers_of_unknown_widths_tell_nothing():
     before = {"heads": HEADS, "channels": Units(20)}
     assert channels(before, sparsity=(0.5, 0.5)) is None
     assert channels(before, sparsity=0.5) == Units(10)
+
+
+def test_matching_heads_rounds_a_half_as_the_stage_does():
+    before, config = {"heads": Units.of_layers((9,)), "channels": Units.of_layers((200,))}, {"match_heads_ratio": 0.45}
+    shares = match_heads([SimpleNamespace(name="a", layer=0)], {0: 9 / 12}, 0.45)
+    removed = LocalTarget(shares)({"a": torch.rand(200)}, 1.0)["a"]
+    left = channels_left(PruneFfnConfig(sparsity="match_heads", **config), before, 12)["channels"]
+    assert left == Units.of_layers((200 - removed,))
