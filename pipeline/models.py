@@ -56,6 +56,7 @@ def source_model(source: ModelSource, task: Task, seed: int, *, is_teacher: bool
             model = model_from_config(source.config or {}, task)
     if not layer_prefixes(model):
         raise RecipeError(f"model: must have at least one transformer layer, got a {model.config.model_type} with none")
+    _feed_forward_at_once(model)
     return _in_fresh_memory(model).eval()
 
 
@@ -99,6 +100,13 @@ def save_model(model: PreTrainedModel, folder: Path) -> None:
     """
     with _quiet():
         model.save_pretrained(str(folder), save_original_format=False)
+
+
+def _feed_forward_at_once(model: PreTrainedModel) -> None:
+    """Let no layer feed its tokens forward in chunks: the result is the same, and a hook sees all of them at once."""
+    for module in (model.config, *model.modules()):
+        if getattr(module, "chunk_size_feed_forward", 0):
+            module.chunk_size_feed_forward = 0
 
 
 def _pretrained(source: ModelSource, task: Task, is_teacher: bool) -> PreTrainedModel:

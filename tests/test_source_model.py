@@ -104,6 +104,15 @@ def test_half_precision_checkpoints_start_in_float32(encoder, tiny_model):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
+def test_feed_forward_layers_take_all_tokens_at_once_whatever_the_checkpoint_says(encoder, tiny_model):
+    tiny_model("bert", "Model", chunk_size_feed_forward=1).save_pretrained(encoder)
+    model, calls = source_model(ModelSource(pretrained=str(encoder)), Labels(), 0), []
+    model.bert.encoder.layer[0].intermediate.register_forward_hook(lambda *_: calls.append(1))
+    model(input_ids=torch.full((1, 6), 7))
+    assert calls == [1]
+    assert model.config.chunk_size_feed_forward == 0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

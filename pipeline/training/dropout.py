@@ -33,4 +33,4 @@ def _places(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             yield module, "p"
-        yield from ((module, name) for name in ATTENTION_RATES if isinstance(getattr(module, name, None), float))
+        yield from ((module, name) for name in ATTENTION_RATES if isinstance(getattr(module, name, None), (float, int)))

@@ -45,3 +45,14 @@ def test_a_stage_trains_with_its_own_rate_and_resumes_with_it_to_the_same_bits(b
     with pytest.raises(Interrupted):
         stopped.run(dropout=0.0, stop_after=5)
     assert stopped.run(dropout=0.0).sha256 == without.sha256
+
+
+def test_a_rate_that_a_config_holds_as_a_whole_number_is_set_too():
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    images = {"image_size": 4, "patch_size": 2, "hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
+    model = ViTForImageClassification(ViTConfig(**sizes, **images)).train()
+    pixels = torch.rand(2, 3, 4, 4)
+    with dropout_rate(model, 0.5):
+        assert {module.attention_dropout for module in model.modules() if hasattr(module, "attention_dropout")} == {0.5}
+        assert not torch.equal(model(pixels).logits, model(pixels).logits)
+    assert torch.equal(model(pixels).logits, model(pixels).logits)
