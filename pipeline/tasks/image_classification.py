@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pipeline.data.image_files import find_image, image_folders
 from pipeline.errors import DataError
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.encoded_images import EncodedImages
-from pipeline.tasks.image_processors import LoadedProcessor, load_processor
+from pipeline.tasks.image_processors import LoadedProcessor, find_processor, load_processor
 from pipeline.tasks.labels import find_labels
 from pipeline.tasks.rows import Rows, choose_rows
 
@@ -22,12 +23,46 @@ if TYPE_CHECKING:
 
     from pipeline.recipe.sources import ModelSource, TaskSource
 
+logger = logging.getLogger(__name__)
+
+SAMPLE = (0,)
+"""Images of the training split by which two processors are compared."""
+PIXEL_TOLERANCE = 0.1
+"""Of pixels that are normalized, about 1 in size: beyond what resampling differs by."""
+
 
 class ImageClassification(Classification):
     """One label per image."""
 
     auto_model = "AutoModelForImageClassification"
     train: EncodedImages
+
+    def __init__(
+        self,
+        source: TaskSource,
+        *,
+        processor: LoadedProcessor,
+        sample: Callable[[LoadedProcessor], np.ndarray],
+        **fields: Any,
+    ) -> None:
+        """Hold the task; ``sample`` makes pixels of some training images with any processor."""
+        super().__init__(source, processor_files=processor.files, **fields)
+        self._processor = processor
+        self._sample = sample
+
+    def check_teacher(self, model: Any, source: ModelSource) -> None:
+        """Raise ``DataError`` when the teacher cannot take this data; warn where its own pixels would be others."""
+        super().check_teacher(model, source)
+        processor = find_processor(source)
+        if processor is None:
+            return
+        mine, theirs = self._sample(self._processor), self._sample(processor)
+        if mine.shape != theirs.shape or np.abs(mine - theirs).max() > PIXEL_TOLERANCE:
+            logger.warning(
+                "teacher: %s was trained on images prepared otherwise (size, mean or deviation) than the model's, "
+                "which it reads here; that may make it a worse teacher",
+                source.pretrained,
+            )
 
     def check_config(self, config: Any) -> None:
         """Raise ``DataError`` for another number of classes, of channels, or another image size than the model's."""
@@ -61,7 +96,8 @@ def build(source: TaskSource, *, model: ModelSource, processor_dir: Path | None,
         train=split(chosen.train),
         select=None if chosen.select is None else split(chosen.select),
         validation={name: split(rows) for name, rows in chosen.validation.items()},
-        processor_files=loaded.files,
+        processor=loaded,
+        sample=lambda processor: _encoder(source, chosen.train, processor)(SAMPLE),
     )
 
 

@@ -60,6 +60,14 @@ def load_processor(model: ModelSource, processor_dir: Path | None) -> LoadedProc
     return LoadedProcessor(processor, files, num_channels)
 
 
+def find_processor(model: ModelSource) -> LoadedProcessor | None:
+    """Return the image processor beside a pretrained model; None where there is none that can be read."""
+    try:
+        return None if model.pretrained is None else load_processor(model, None)
+    except DataError:
+        return None
+
+
 def _read_processor(place: str, model: ModelSource) -> Any:
     from transformers import AutoImageProcessor
 

@@ -215,3 +215,15 @@ def test_grey_models_are_warned_of_because_pipelines_feed_colour(caplog):
 def test_a_config_no_processor_can_be_made_for_is_refused(sizes, message):
     with pytest.raises(DataError, match=message):
         task_of(DatasetSource(builtin="digits"), sizes=sizes)
+
+
+@pytest.mark.parametrize(("mean", "is_told"), [(0.5, False), (0.2, True)])
+def test_a_teacher_whose_images_were_prepared_otherwise_is_named(tmp_path, digits, caplog, mean, is_told):
+    model = model_of(digits)
+    model.save_pretrained(tmp_path)
+    digits.check_teacher(model, ModelSource(pretrained=str(tmp_path)))
+    digits.save_processor(tmp_path)
+    settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**settings, "image_mean": [mean] * 3}))
+    digits.check_teacher(model, ModelSource(pretrained=str(tmp_path)))
+    assert ("was trained on images prepared otherwise" in caplog.text) == is_told
