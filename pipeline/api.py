@@ -155,9 +155,11 @@ def sweep(
     """Run every combination of the values in ``vary`` and return what became of each; what is there is skipped.
 
     ``vary`` is ``{"stages.prune_heads.sparsity": [0.25, 0.5]}``, or texts as for ``--vary``. The runs are folders of
-    ``folder``, by default ``NAME-sweep`` below ``runs_dir``; a stage that another run there has made is linked.
+    ``folder``, by default ``NAME-sweep`` below ``runs_dir``; a stage that another run there has made is linked, and
+    runs of other values stay beside the new ones.
     """
     from pipeline.sweeps.combinations import combine, read_axes
+    from pipeline.sweeps.notes import read_values
     from pipeline.sweeps.running import run_sweep
 
     resolved = read(recipe, overrides=overrides, stages=stages)
@@ -166,7 +168,7 @@ def sweep(
     def read_with(changes: Sequence[str]) -> Recipe:
         return read(recipe, overrides=(*overrides, *changes), stages=stages)
 
-    return run_sweep(place, combine(read_axes(vary)), read_with, stages)
+    return run_sweep(place, combine(read_axes(vary), read_values(place)), read_with, stages)
 
 
 def forecast(planned: Plan, *, with_time: bool = False) -> list[StageForecast]:

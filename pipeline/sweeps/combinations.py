@@ -7,16 +7,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.errors import RecipeError
 from pipeline.recipe.mistakes import shown
+from pipeline.sweeps.naming import meaning, name_runs
 
 OPENING, CLOSING, QUOTES = "[{", "]}", "'\""
-NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-LONGEST_NAME = 80
-"""Recipes may be called by up to 100 characters; a number to tell two alike must fit behind."""
+NOTHING_NOTED: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -67,50 +67,28 @@ def _checked(path: str, values: tuple[str, ...]) -> Axis:
         raise RecipeError("--vary: name cannot be varied: each run is named by its values; vary another field")
     if not values:
         raise RecipeError(f"--vary: {path} must have at least one value, got none")
-    for value in values:
-        if values.count(value) > 1:
+    meanings = [meaning(value) for value in values]
+    for value, means in zip(values, meanings, strict=True):
+        if meanings.count(means) > 1:
             raise RecipeError(f"--vary: {path} has the value {shown(value)} twice; keep one of them")
     return Axis(path, values)
 
 
-def combine(axes: Sequence[Axis]) -> list[Combination]:
-    """Return every combination of the axes' values, the last axis varied fastest, each with a name of its own."""
+def combine(axes: Sequence[Axis], noted: Mapping[str, Mapping[str, str]] = NOTHING_NOTED) -> list[Combination]:
+    """Return every combination of the axes' values, the last axis varied fastest, each with a name of its own.
+
+    ``noted`` are the runs that are in the folder, by their names: one of the same values is this run, and keeps its
+    name; one of other values keeps it too.
+    """
     if not axes:
         raise RecipeError("--vary: must be given at least once, such as --vary seed=1,2,3")
     paths = [axis.path for axis in axes]
     for path in paths:
         if paths.count(path) > 1:
             raise RecipeError(f"--vary: {path} is given twice; list all its values in one: --vary {path}=…,…")
-    labels = short_labels(paths)
-    found: dict[str, Combination] = {}
-    for values in itertools.product(*(axis.values for axis in axes)):
-        name = _unused(_name(labels, values), found)
-        found[name] = Combination(name, tuple(zip(paths, values, strict=True)))
-    return list(found.values())
-
-
-def short_labels(paths: Sequence[str]) -> list[str]:
-    """Return the fewest last parts of each dotted path that tell it from the others."""
-    labels = []
-    for path in paths:
-        parts = path.split(".")
-        for count in range(1, len(parts) + 1):
-            label = ".".join(parts[-count:])
-            if sum(other == label or other.endswith(f".{label}") for other in paths) == 1:
-                break
-        labels.append(label)
-    return labels
-
-
-def _name(labels: Sequence[str], values: Sequence[str]) -> str:
-    text = "_".join(f"{label}-{value}" for label, value in zip(labels, values, strict=True))
-    name = NOT_IN_NAMES.sub("_", text)[:LONGEST_NAME]
-    return name if name[0].isalnum() else f"x{name}"
-
-
-def _unused(name: str, taken: dict[str, Combination]) -> str:
-    numbered = (name if number == 1 else f"{name}.{number}" for number in itertools.count(1))
-    return next(candidate for candidate in numbered if candidate not in taken)
+    runs = [dict(zip(paths, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
+    names = name_runs(runs, noted)
+    return [Combination(name, tuple(values.items())) for name, values in zip(names, runs, strict=True)]
 
 
 def _split(text: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pipeline.artifacts.run import RECIPE, Artifact, Run
 from pipeline.artifacts.sealed import canonical
 from pipeline.errors import ArtifactError, RecipeError
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.sweeps.combinations import short_labels
+from pipeline.sweeps.naming import short_labels
 from pipeline.sweeps.notes import read_values
 
 SEED = "seed"

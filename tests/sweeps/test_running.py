@@ -85,6 +85,22 @@ def test_the_same_sweep_again_runs_nothing_and_a_wider_one_only_what_is_new(mach
     assert list(read_values(wider.folder)) == ["add-1", "add-2", "add-3"]
 
 
+def test_a_sweep_over_another_stage_leaves_the_runs_of_the_first_as_they_were(machine, sweep):
+    sweep(["stages.cut.add=2"])
+    before = machine.digests("runs/dummy-sweep/add-2")
+    beside = sweep(["stages.recover.add=2,3"])
+    assert machine.digests(beside.folder / "add-2") == before
+    assert [outcome.shared for outcome in beside.outcomes] == [("train",), ("train", "cut")]
+    assert read_values(beside.folder) == {
+        "add-2": {"stages.cut.add": "2"},
+        "recover.add-2": {"stages.recover.add": "2"},
+        "recover.add-3": {"stages.recover.add": "3"},
+    }
+    for vary in (["stages.recover.add=2,3"], ["stages.cut.add=2"]):
+        sweep(vary)
+        assert ran(machine) == []
+
+
 def test_seeds_share_nothing(machine, sweep):
     done = sweep(["seed=1,2"])
     assert ran(machine) == ["train", "cut", "recover"] * 2
