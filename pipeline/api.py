@@ -165,8 +165,10 @@ def sweep(
     resolved = read(recipe, overrides=overrides, stages=stages)
     place = Path(runs_dir) / f"{resolved.name}-sweep" if folder is None else Path(folder)
 
-    def read_with(changes: Sequence[str]) -> Recipe:
-        return read(recipe, overrides=(*overrides, *changes), stages=stages)
+    source = recipe.document() if isinstance(recipe, Recipe) else recipe
+
+    def read_with(varied: Sequence[str]) -> Recipe:
+        return load_recipe(source, stages=stages, overrides=overrides, varied=varied)
 
     return run_sweep(place, combine(read_axes(vary), read_values(place)), read_with, stages)
 

@@ -13,7 +13,7 @@ from pipeline.recipe.document_model import RecipeDocument
 from pipeline.recipe.extending import extended, read_recipe_file
 from pipeline.recipe.inheritance import StageDraft, draft_stages
 from pipeline.recipe.mistakes import Mistake, refuse
-from pipeline.recipe.overrides import apply_overrides
+from pipeline.recipe.overrides import VARY, apply_overrides
 from pipeline.recipe.recipe import Recipe, leaves
 from pipeline.recipe.references import check_references
 from pipeline.recipe.shipped import find_recipe
@@ -21,14 +21,19 @@ from pipeline.recipe.wording import check
 
 
 def load_recipe(
-    source: str | Path | Mapping[str, Any], *, stages: Mapping[str, Any], overrides: Sequence[str] = ()
+    source: str | Path | Mapping[str, Any],
+    *,
+    stages: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    varied: Sequence[str] = (),
 ) -> Recipe:
     """Return the recipe in a file, shipped under a name, or given as a mapping, with ``overrides`` applied.
 
+    ``varied`` are the overrides of one run of a sweep, applied after the others.
     ``stages`` maps what a stage may use to ``"module:Class"``. Raises one ``RecipeError`` that lists every mistake,
     a line each: ``recipe.yaml:14: stages.prune_heads.sparsity: must be in [0, 1), got 1.5``.
     """
-    document = apply_overrides(_read(source), overrides)
+    document = apply_overrides(apply_overrides(_read(source), overrides), varied, VARY)
     drafts, wrong_stages = draft_stages(document, stages)
     head, wrong = check(RecipeDocument, document.plain(), document, ())
     wrong_head = {path: mistake for path, mistake in wrong.items() if path[:1] != ("stages",)}

@@ -1,4 +1,4 @@
-"""``--set dotted.path=value``: the last word on a recipe, stages addressed by their name, their number, or ``*``."""
+"""``--set dotted.path=value`` and ``--vary``: the last word on a recipe; a stage is its name, its number, or ``*``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.recipe.document import Located, Path_, dotted, read_text
 from pipeline.recipe.merge import displaced, normalized, stage_name
 from pipeline.recipe.mistakes import Mistake, Origin, did_you_mean, refuse, shown
 
-SET = Origin("--set")
+SET, VARY = Origin("--set"), Origin("--vary")
 EVERY_STAGE = "*"
 
 
@@ -22,22 +22,25 @@ class Override:
     value: Located
 
 
-def apply_overrides(document: Located, overrides: Sequence[str]) -> Located:
-    """Return the document with every override laid on it in turn; raises ``RecipeError`` listing all that cannot be."""
+def apply_overrides(document: Located, overrides: Sequence[str], origin: Origin = SET) -> Located:
+    """Return the document with every override laid on it in turn; raises ``RecipeError`` listing all that cannot be.
+
+    ``origin`` is the option that gave them.
+    """
     mistakes: list[Mistake] = []
     for text in overrides:
         try:
-            override = _read(text)
+            override = _read(text, origin)
             for path in _places(document, override.path):
                 document = _assign(document, path, override.value, ())
             document = normalized(document)
         except RecipeError as error:
-            mistakes.append(Mistake(SET, "", str(error)))
+            mistakes.append(Mistake(origin, "", str(error)))
     refuse(mistakes)
     return document
 
 
-def _read(text: str) -> Override:
+def _read(text: str, origin: Origin) -> Override:
     path, equals, value = text.partition("=")
     parts = tuple(path.strip().split("."))
     if not equals or not all(parts):
@@ -48,15 +51,15 @@ def _read(text: str) -> Override:
         read = read_text(value, "value")
     except RecipeError as error:
         raise RecipeError(f"{path}: {shown(value)} {str(error).partition(': ')[2]}; quote it") from None
-    return Override(parts, _from_command_line(read) if read is not None else Located(None, SET))
+    return Override(parts, _from_command_line(read, origin) if read is not None else Located(None, origin))
 
 
-def _from_command_line(value: Located) -> Located:
+def _from_command_line(value: Located, origin: Origin) -> Located:
     if isinstance(value.value, dict):
-        return Located({key: _from_command_line(item) for key, item in value.value.items()}, SET)
+        return Located({key: _from_command_line(item, origin) for key, item in value.value.items()}, origin)
     if isinstance(value.value, list):
-        return Located([_from_command_line(item) for item in value.value], SET)
-    return Located(value.value, SET)
+        return Located([_from_command_line(item, origin) for item in value.value], origin)
+    return Located(value.value, origin)
 
 
 def _places(document: Located, path: tuple[str, ...]) -> list[Path_]:
@@ -90,12 +93,12 @@ def _assign(place: Located, rest: Path_, value: Located, done: Path_) -> Located
         items[index] = _assign(items[index], rest[1:], value, here)
         return Located(items, place.origin)
     if place.value is None:
-        place = Located({}, SET)
+        place = Located({}, value.origin)
     if not isinstance(place.value, dict):
         raise RecipeError(f"{dotted(here)}: {dotted(done)} is {shown(place.plain())}, which has no keys")
     items_by_key = dict(place.value)
-    inner = _assign(items_by_key.get(str(key), Located(None, SET)), rest[1:], value, here)
+    inner = _assign(items_by_key.get(str(key), Located(None, value.origin)), rest[1:], value, here)
     for rival in displaced(place, done, str(key), inner):
-        if rival in items_by_key and (items_by_key[rival].origin != SET or rival in ("epochs", "steps")):
+        if rival in items_by_key and (items_by_key[rival].origin not in (SET, VARY) or rival in ("epochs", "steps")):
             del items_by_key[rival]
     return Located({**items_by_key, str(key): inner}, place.origin)

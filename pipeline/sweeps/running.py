@@ -59,9 +59,7 @@ def run_sweep(
     same call goes on from there.
     """
     recipes = [read(combination.overrides) for combination in combinations]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if (folder / RECIPE).exists():
-        raise RecipeError(f"--folder: must be a folder of its own for the sweep's runs, got the run {folder}")
+    _check_place(folder)
     processes.join()
     if processes.is_main():
         note_values(folder, combinations)
@@ -72,6 +70,16 @@ def run_sweep(
             logger.info("run %d of %d: %s", number, len(combinations), combination.name)
             outcomes.append(_run(folder, combination, recipe, stages))
     return Sweep(folder, tuple(outcomes), _points(folder, stages))
+
+
+def _check_place(folder: Path) -> None:
+    if (folder / RECIPE).exists():
+        raise RecipeError(f"--folder: must be a folder of its own for the sweep's runs, got the run {folder}")
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise RecipeError(
+            f"{folder}: the sweep's runs cannot be there, for {there} is a file; give another --folder or --runs-dir"
+        )
 
 
 def _points(folder: Path, stages: Mapping[str, Any]) -> Points | None:

@@ -138,11 +138,27 @@ def test_one_run_that_fails_stops_no_other_and_is_shown(machine, sweep):
 
 
 def test_a_wrong_value_is_refused_before_anything_runs(machine, sweep, tmp_path):
-    with pytest.raises(RecipeError, match=r"stages\.cut\.learning_rate"):
+    with pytest.raises(RecipeError, match=r"^--vary: stages\.cut\.learning_rate: must be above 0, got -1$"):
         sweep(["stages.cut.learning_rate=1e-3,-1"])
     assert not (tmp_path / "runs").exists()
-    with pytest.raises(RecipeError, match="no such stage"):
+    with pytest.raises(RecipeError, match=r"^--vary: stages\.cutting\.add: no such stage"):
         sweep(["stages.cutting.add=1"])
+    with pytest.raises(RecipeError, match=r"^--set: stages\.cut\.learning_rate: must be above 0, got -2$"):
+        sweep(["seed=1"], overrides=["stages.cut.learning_rate=-2"])
+
+
+def test_a_varied_value_is_the_last_word_on_a_recipe_read_already(machine, sweep):
+    recipe = api.read(machine.recipe(), stages=machine.STAGES)
+    done = sweep(["stages.cut.steps=3"], recipe=recipe, overrides=["stages.cut.epochs=2"])
+    made = done.outcomes[0].run["cut"].manifest.document["config"]
+    assert (made["epochs"], made["steps"]) == (None, 3)
+
+
+@pytest.mark.parametrize("options", [{"folder": "file/sweep"}, {"folder": "file"}, {"runs_dir": "file"}])
+def test_a_file_in_the_place_of_the_sweeps_folder_is_named(machine, sweep, tmp_path, options):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RecipeError, match=r"^file.*: the sweep's runs cannot be there, for file is a file; give ano"):
+        sweep(["seed=1"], **options)
 
 
 def test_a_run_is_not_taken_for_a_sweeps_folder(machine, sweep):
