@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +13,7 @@ from pipeline.artifacts.digests import DigestCache, file_digest
 from pipeline.artifacts.lock import RunLock, holder
 from pipeline.artifacts.manifest import Manifest, list_files
 from pipeline.artifacts.sealed import digest
+from pipeline.artifacts.stage_folders import stage_folders
 from pipeline.artifacts.views import ArtifactViews, RunViews
 from pipeline.errors import ArtifactError
 
@@ -28,7 +27,6 @@ WORK = "work"
 RECIPE = "recipe.yaml"
 MODEL, SCORES, HISTORY = "model", "scores.safetensors", "metrics.jsonl"
 KEEP_PLAN, TOTAL_KEEP_PLAN = "keep_plan.json", "total_keep_plan.json"
-ORDINAL = re.compile(r"^\d+-(?P<name>.+)$")
 
 
 @dataclass(frozen=True)
@@ -171,8 +169,11 @@ class Run(RunViews):
         return tuple(name for name in _stage_names(self.recipe_text) if name in found)
 
     def artifacts(self) -> dict[str, Artifact]:
-        """Return every committed artifact by its stage's name, in the order of the folders."""
-        return {artifact.name: artifact for artifact in self._scan()}
+        """Return every committed artifact by its stage's name, in the order of the folders.
+
+        Raises ``ArtifactError`` where two folders are of one stage.
+        """
+        return {name: Artifact(folder, name) for name, folder in stage_folders(self.path).items()}
 
     def __contains__(self, name: str) -> bool:
         return name in self.artifacts()
@@ -187,22 +188,6 @@ class Run(RunViews):
         """Return the stages made from a parent or a teacher that was redone since with other content."""
         found = self.artifacts()
         return tuple(name for name in self.stages if not _inputs_are_present(found[name], found))
-
-    def _scan(self) -> Iterator[Artifact]:
-        for folder in sorted(self.path.iterdir()) if self.path.is_dir() else ():
-            if not folder.is_dir() or folder.name.startswith(".") or folder.name == WORK:
-                continue
-            match = ORDINAL.match(folder.name)
-            if match or (folder / MANIFEST).exists():
-                yield Artifact(folder, _stage_of(folder, match.group("name") if match else folder.name))
-
-
-def _stage_of(folder: Path, otherwise: str) -> str:
-    """Return the stage that the manifest names; where it cannot be read, ``otherwise``, so that it can be named."""
-    try:
-        return Manifest.from_bytes((folder / MANIFEST).read_bytes()).stage
-    except (OSError, ValueError):
-        return otherwise
 
 
 def _inputs_are_present(artifact: Artifact, found: dict[str, Artifact]) -> bool:

@@ -13,6 +13,7 @@ from pipeline.artifacts.hub import HubCommits
 from pipeline.artifacts.identity import Identities
 from pipeline.artifacts.run import Artifact, Run
 from pipeline.artifacts.sealed import digest
+from pipeline.artifacts.stage_folders import folder_name
 from pipeline.errors import ArtifactError, RecipeError
 from pipeline.recipe.sources import ModelSource
 from pipeline.recipe.stage_lookup import load_stage
@@ -134,6 +135,8 @@ class Inspector:
         try:
             document = self._document(index, found, unknown=waits)
             state, reasons = self._state(index, artifact, document, waits)
+            if state != "fresh":
+                self._check_place(index, artifact)
         except ArtifactError as error:
             state, reasons = "damaged", [str(error)]
         return StagePlan(stage.name, stage.uses, state, tuple(reasons))
@@ -155,6 +158,14 @@ class Inspector:
             return ("stale" if reasons else "depends"), [*depends, *reasons]
         artifact.verify(self.identities.files)
         return "fresh", []
+
+    def _check_place(self, index: int, artifact: Artifact | None) -> None:
+        """Raise ``ArtifactError`` where the stage could not be committed, for something else is in its place."""
+        place = self.run.path / folder_name(index, self.recipe.stages[index].name)
+        if place.exists() and (artifact is None or artifact.path != place):
+            raise ArtifactError(
+                f"{place}: must be free for the stage it is named by; move what is there out of the run"
+            )
 
     def _document(self, index: int, found: Mapping[str, Artifact], unknown: Collection[str]) -> dict[str, Any]:
         """Return the document, in which an artifact that is ``unknown`` counts as an empty one."""

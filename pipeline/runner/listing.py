@@ -40,12 +40,15 @@ def describe_run(path: Path | str, stages: Mapping[str, Any], *, verify: bool = 
 
     run, problem = Run.open(path), None
     try:
+        artifacts = run.artifacts()
+    except ArtifactError as error:
+        return RunStatus(run.name, run.path, (), holder(run.path), str(error))
+    try:
         found = build_plan(load_recipe(run.path / RECIPE, stages=stages), run.path, stages).stages
     except CompressionError as error:
         problem = str(error)
-        found = tuple(_without_recipe(artifact) for artifact in run.artifacts().values())
+        found = tuple(_without_recipe(artifact) for artifact in artifacts.values())
     if verify:
-        artifacts = run.artifacts()
         found = tuple(_verified(stage, artifacts.get(stage.name)) for stage in found)
     return RunStatus(run.name, run.path, found, holder(run.path), problem)
 

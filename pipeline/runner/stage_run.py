@@ -15,6 +15,7 @@ from pipeline.artifacts.commit import commit, discard_candidate, new_candidate, 
 from pipeline.artifacts.fingerprint import derive_seed, fingerprint
 from pipeline.artifacts.manifest import Manifest, environment, file_digests, now
 from pipeline.artifacts.run import HISTORY, KEEP_PLAN, MODEL, SCORES, TOTAL_KEEP_PLAN
+from pipeline.artifacts.stage_folders import folder_name
 from pipeline.runner import processes
 from pipeline.runner.work import StageWork
 from pipeline.runner.workbench import Workbench
@@ -92,7 +93,7 @@ def _context(bench: Workbench, index: int, work: StageWork, log: MetricsLog) -> 
 def _commit_result(bench: Workbench, index: int, result: StageResult, work: StageWork) -> None:
     inspector = bench.inspector
     stage, run = inspector.recipe.stages[index], inspector.run
-    target = run.path / f"{index + 1:02d}-{stage.name}"
+    target = run.path / folder_name(index, stage.name)
     previous = run.artifacts().get(stage.name)
     try:
         candidate = new_candidate(target)

@@ -15,6 +15,7 @@ from pipeline.artifacts.fingerprint import fingerprint
 from pipeline.artifacts.hub import COMMITS_FILE
 from pipeline.artifacts.lock import RunLock
 from pipeline.artifacts.run import Artifact, Run
+from pipeline.artifacts.stage_folders import folder_name
 from pipeline.errors import ArtifactError
 from pipeline.runner.inspection import Inspector
 from pipeline.runner.work import is_redo_asked
@@ -80,7 +81,7 @@ def _take(inspector: Inspector, index: int, donor: Artifact) -> None:
     with writing(run.path):
         run.path.mkdir(parents=True, exist_ok=True)
     with RunLock(run.path):
-        target = run.path / f"{index + 1:02d}-{donor.name}"
+        target = run.path / folder_name(index, donor.name)
         previous = run.artifacts().get(donor.name)
         try:
             candidate = new_candidate(target)

@@ -43,10 +43,21 @@ def test_content_is_what_a_later_stage_reads(tmp_path):
     assert set(content) == {"model/model.safetensors", "model/config.json", "total_keep_plan.json"}
 
 
-def test_stage_is_found_by_the_name_in_its_manifest(tmp_path):
-    put(tmp_path / "run", "09-renamed", "first")
+def test_only_a_folder_named_by_its_manifests_stage_is_that_stage(tmp_path):
+    for folder in ("09-first", "09-first-backup", "10-other", "first"):
+        put(tmp_path / "run", folder, "first")
 
-    assert Run.open(tmp_path / "run").stages == ("first",)
+    (artifact,) = Run.open(tmp_path / "run").artifacts().values()
+
+    assert (artifact.name, artifact.path.name) == ("first", "09-first")
+
+
+def test_two_folders_of_one_stage_are_refused_by_both_names(tmp_path):
+    for folder in ("01-first", "02-first"):
+        put(tmp_path / "run", folder, "first")
+
+    with pytest.raises(ArtifactError, match=r"run: 01-first and 02-first are both of the stage first; move the one"):
+        Run.open(tmp_path / "run").artifacts()
 
 
 def test_unreadable_manifest_leaves_the_stage_its_folder_s_name(tmp_path):

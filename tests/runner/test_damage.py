@@ -2,11 +2,13 @@
 
 import os
 import re
+import shutil
 
 import pytest
 
 from pipeline import Run
 from pipeline.errors import ArtifactError
+from pipeline.runner import describe_runs
 
 FILES = (
     "manifest.json",
@@ -107,3 +109,36 @@ def test_every_damaged_artifact_is_mended_by_the_command_in_the_message(machine,
 
     assert machine.run(recipe, from_stage="train").stages == ("train", "cut")
     assert machine.plan(recipe).is_fresh
+
+
+def test_copy_of_an_artifact_is_no_stage_and_hinders_no_redo(machine, run):
+    shutil.copytree(run["train"].path, "runs/dummy/01-train-backup")
+    recipe = machine.recipe({"uses": "train", "add": 2}, {"uses": "cut"})
+
+    assert machine.states(machine.plan(recipe)) == ["stale", "depends"]
+    assert machine.run(recipe)["train"].manifest.document["config"]["add"] == 2
+    assert machine.plan(recipe).is_fresh
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_two_folders_of_one_stage_are_refused_before_anything_runs(machine, run, command):
+    shutil.copytree(run["cut"].path, "runs/dummy/03-cut")
+    machine.CALLS.clear()
+
+    with pytest.raises(ArtifactError, match=r"runs/dummy: 02-cut and 03-cut are both of the stage cut"):
+        getattr(machine, command)(machine.recipe({"uses": "train", "add": 2}, {"uses": "cut"}))
+
+    assert machine.CALLS == []
+    (status,) = describe_runs("runs", machine.STAGES, verify=True)
+    assert "02-cut and 03-cut" in status.problem
+
+
+def test_what_is_in_the_place_of_a_stage_is_told_before_anything_runs(machine, run):
+    run["cut"].path.rename("runs/dummy/03-more")
+    recipe = machine.recipe({"uses": "train", "add": 2}, {"uses": "cut"}, {"uses": "cut", "name": "more"})
+    machine.CALLS.clear()
+
+    with pytest.raises(ArtifactError, match=r"runs/dummy/03-more: must be free for the stage it is named by; move"):
+        machine.run(recipe)
+
+    assert machine.CALLS == []
