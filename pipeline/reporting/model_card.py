@@ -25,7 +25,8 @@ from pipeline.reporting.layout import (
     format_speedup,
     markdown_table,
 )
-from pipeline.reporting.report import flat, split_scores
+from pipeline.reporting.report import flat
+from pipeline.reporting.scores import split_and_metric, split_scores, spoken
 from pipeline.reporting.units import KINDS, units_per_layer
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _facts(recipe: Recipe, stage: str, metrics: Mapping[str, float], config: Map
         "stages": [entry.name for entry in done],
         "custom_code": "auto_map" in config,
         "how": [_how(entry) for entry in done],
-        "measured": _measured(metrics),
+        "measured": _measured(metrics, recipe.task.validation),
         "timing": TIMING if "latency_b1_ms" in metrics else "",
     }
 
@@ -127,7 +128,7 @@ def card_metadata(
         "pruned" if metrics.get("encoder_sparsity", 0.0) > 0 else "sparse" if _has_zeros(metrics) else "dense",
         config["model_type"],
     ]
-    scores = _scores(metrics)
+    scores = _scores(metrics, recipe.task.validation)
     if scores:
         metadata["metrics"] = sorted({metric for _, metric, _ in scores})
         metadata["model-index"] = [{"name": f"{recipe.name}-{stage}", "results": _results(recipe, scores)}]
@@ -149,10 +150,10 @@ def _results(recipe: Recipe, scores: Sequence[tuple[str, str, float]]) -> list[d
     ]
 
 
-def _scores(metrics: Mapping[str, float]) -> list[tuple[str, str, float]]:
+def _scores(metrics: Mapping[str, float], splits: Sequence[str]) -> list[tuple[str, str, float]]:
     """Return split, metric and value of every finite score, rounded to what a hub page shows."""
-    named = [(name.partition("/"), value) for name, value in split_scores(metrics).items() if math.isfinite(value)]
-    return [(split, metric, round(value, 4)) for (split, _, metric), value in named]
+    finite = {name: value for name, value in split_scores(metrics).items() if math.isfinite(value)}
+    return [(*split_and_metric(name, splits), round(value, 4)) for name, value in finite.items()]
 
 
 def _layers_table(keep_plan: KeepPlan | None) -> str:
@@ -163,8 +164,8 @@ def _layers_table(keep_plan: KeepPlan | None) -> str:
     return markdown_table(["layer", "heads kept", "FFN channels kept"], rows) if rows else ""
 
 
-def _measured(metrics: Mapping[str, float]) -> str:
-    scores = [[name.replace("/", " "), format_metric(name, value)] for name, value in split_scores(metrics).items()]
+def _measured(metrics: Mapping[str, float], splits: Sequence[str]) -> str:
+    scores = [[spoken(name, splits), format_metric(name, value)] for name, value in split_scores(metrics).items()]
     costs = [[label, write(metrics[name])] for label, name, write in COSTS if name in metrics]
     return markdown_table(["", "value"], [*scores, *costs])
 

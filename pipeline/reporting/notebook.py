@@ -7,7 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from pipeline.reporting.layout import format_count, format_metric, format_number, format_share, format_speedup
-from pipeline.reporting.report import Report, split_scores
+from pipeline.reporting.report import Report
+from pipeline.reporting.scores import split_scores, splits_of, spoken
 from pipeline.reporting.units import KINDS
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def artifact_html(artifact: Artifact) -> str:
     """Return what the artifact is, its scores and costs, and what it kept."""
     manifest, metrics = artifact.manifest, artifact.metrics
     title = artifact.name if artifact.name == manifest.uses else f"{artifact.name} ({manifest.uses})"
-    facts = [[name.replace("/", " "), format_metric(name, value)] for name, value in split_scores(metrics).items()]
+    splits = splits_of(artifact)
+    facts = [[spoken(name, splits), format_metric(name, value)] for name, value in split_scores(metrics).items()]
     facts += [[label, write(metrics[name])] for name, label, write in FACTS if name in metrics]
     facts.append(["seconds", format_number(manifest.seconds, 1)])
     plan = artifact.keep_plan

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from pipeline.artifacts.commit import write_file
 from pipeline.artifacts.sealed import digest
 from pipeline.reporting.layout import format_count, format_metric, format_number, format_share, format_speedup
-from pipeline.reporting.report import Report, StageRow, split_scores
+from pipeline.reporting.report import Report, StageRow
+from pipeline.reporting.scores import split_scores, spoken
 
 if TYPE_CHECKING:
     from pipeline.artifacts.run import Run
@@ -61,7 +62,7 @@ def page(run: Run, report: Report, mark: str = "") -> str:
     return environment.from_string(_template()).render(
         mark=mark,
         report=report,
-        tiles=tiles(report.rows),
+        tiles=tiles(report.rows, report.splits),
         stages=stages,
         tables={table.title: table for table in others},
         sections=_sections(pictures(run, report)),
@@ -69,7 +70,7 @@ def page(run: Run, report: Report, mark: str = "") -> str:
     )
 
 
-def tiles(rows: Sequence[StageRow]) -> list[Tile]:
+def tiles(rows: Sequence[StageRow], splits: Sequence[str]) -> list[Tile]:
     """Return the numbers that a reader asks for first: the first stage's model against the last one's."""
     if not rows:
         return []
@@ -77,7 +78,7 @@ def tiles(rows: Sequence[StageRow]) -> list[Tile]:
     found = []
     for name, value in split_scores(last.metrics).items():
         before = first.metrics.get(name)
-        found.append(Tile(name.replace("/", " "), format_metric(name, value), _change(name, before, value)))
+        found.append(Tile(spoken(name, splits), format_metric(name, value), _change(name, before, value)))
     if (sparsity := last.metrics.get("encoder_sparsity")) is not None:
         found.append(Tile("encoder sparsity", format_share(sparsity), "of the encoder's parameters removed"))
     if last.metrics.get("weights_touched"):

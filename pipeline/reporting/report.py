@@ -23,12 +23,11 @@ from pipeline.reporting.layout import (
     plain_table,
 )
 from pipeline.reporting.recipe_summary import recipe_in_short
+from pipeline.reporting.scores import BEFORE_CUT, split_and_metric, split_scores
 from pipeline.reporting.units import KINDS, units_kept
 
 if TYPE_CHECKING:
     from pipeline.artifacts.run import Run
-
-BEFORE_CUT = "before_cut/"
 
 Cell = tuple[str, Callable[["StageRow"], str]]
 
@@ -76,6 +75,12 @@ class Report:
             for (name, artifact), units in zip(artifacts, kept, strict=True)
         ]
         return cls(run.name, tuple(rows), recipe)
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """The validation splits of the recipe's task."""
+        splits: Sequence[str] = self.recipe.get("task", {}).get("validation", ())
+        return splits
 
     def table(self) -> str:
         """Return the table for the terminal, and below it what was kept per layer and how the times were taken."""
@@ -146,8 +151,12 @@ class Report:
 
     def _columns(self) -> list[Cell]:
         names = list(dict.fromkeys(name for row in self.rows for name in split_scores(row.metrics)))
-        is_single_split = len({name.partition("/")[0] for name in names}) == 1
-        scores = [_score_column(name, is_single_split) for name in names]
+        named = {name: split_and_metric(name, self.splits) for name in names}
+        is_single_split = len({split for split, _ in named.values()}) == 1
+        scores = [
+            _score_column(name, metric if is_single_split else f"{split}\n{metric}")
+            for name, (split, metric) in named.items()
+        ]
         return [
             ("stage", lambda row: f"{row.stage} *" if row.is_outdated else row.stage),
             *scores,
@@ -177,11 +186,6 @@ class Report:
         notes = ["* made from a stage that was redone since: run again"] if is_outdated else []
         measured = [row.metrics for row in self.rows if "latency_b1_ms" in row.metrics]
         return [*notes, _timing_note(measured)] if measured else notes
-
-
-def split_scores(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics that are scores of validation splits, ``{"validation/accuracy": …}``."""
-    return {name: value for name, value in metrics.items() if name.count("/") == 1}
 
 
 def write_report(run: Run) -> Report:
@@ -219,9 +223,8 @@ def _ordered(metrics: Mapping[str, float], order: Sequence[str]) -> dict[str, fl
     return {**first, **metrics}
 
 
-def _score_column(name: str, is_single_split: bool) -> Cell:
-    split, _, metric = name.partition("/")
-    return metric if is_single_split else f"{split}\n{metric}", lambda row: format_metric(name, row.metrics.get(name))
+def _score_column(name: str, header: str) -> Cell:
+    return header, lambda row: format_metric(name, row.metrics.get(name))
 
 
 def _timing_columns(batch_size: int) -> list[Cell]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.reporting.report import split_scores
+from pipeline.reporting.scores import split_and_metric, split_scores, splits_of
 
 if TYPE_CHECKING:
     from pipeline.artifacts.run import Artifact, Run
@@ -28,6 +28,8 @@ class StageLog:
     seconds: float
     loss: Points
     scores: Mapping[str, Points]
+    metric: str
+    """What the scores are of, on each split."""
 
 
 def stage_logs(run: Run) -> list[StageLog]:
@@ -48,13 +50,14 @@ def _stage_log(artifact: Artifact, start: float) -> StageLog:
         return [(start + seconds * line["step"] / steps, float(line[name])) for line in _with(lines, name)]
 
     committed = split_scores(artifact.metrics)
-    metric = next(iter(committed), "").rpartition("/")[2]
+    named = {name: split_and_metric(name, splits_of(artifact)) for name in committed}
+    metric = next((metric for _, metric in named.values()), "")
     scores = {
         name: [point for point in points(name) if point[0] < start + seconds] + [(start + seconds, value)]
         for name, value in committed.items()
-        if name.rpartition("/")[2] == metric
+        if named[name][1] == metric
     }
-    return StageLog(artifact.name, start, seconds, points("loss"), scores)
+    return StageLog(artifact.name, start, seconds, points("loss"), scores, metric)
 
 
 def _with(lines: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:

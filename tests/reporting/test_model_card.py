@@ -63,6 +63,15 @@ def test_the_hub_reads_the_card_and_its_scores(tmp_path):
     assert read.model_name == "tiny-cut"
 
 
+def test_the_card_names_splits_and_metrics_with_a_slash_in_full(tmp_path):
+    recipe = make_recipe()
+    recipe = replace(recipe, task=recipe.task.model_copy(update={"validation": ("val/a",)}))
+    text = card(tmp_path, recipe=recipe, metrics={"val/a/org/my_score": 0.25})
+    assert "| val/a org/my_score | 0.2500 |" in text
+    (result,) = ModelCard(text).data.eval_results
+    assert (result.dataset_split, result.metric_type, result.metric_value) == ("val/a", "org/my_score", 0.25)
+
+
 @pytest.mark.parametrize("name", ["no", "2:4", "1_000", "1e3", 'a "quoted" \\ name', "null", "- x: y # z"])
 def test_the_front_matter_means_the_same_to_yaml_1_1_and_1_2(tmp_path, name):
     recipe = make_recipe(dataset={"path": "nyu-mll/glue", "name": name})

@@ -110,7 +110,9 @@ def test_names_from_a_recipe_are_text_and_not_markup(own_run):
 
 
 def test_tiles_compare_the_last_model_with_the_first(made_run):
-    found = {tile.name: (tile.value, tile.note) for tile in tiles(Report.from_run(made_run).rows)}
+    found = {
+        tile.name: (tile.value, tile.note) for tile in tiles(Report.from_run(made_run).rows, ("validation", "heldout"))
+    }
     assert found["validation accuracy"] == ("85.00%", "from 90.00%: −5.00 points")
     assert found["encoder sparsity"][0] == "65.0%"
     assert found["fewer MACs"] == ("2.86×", "per row")

@@ -13,14 +13,15 @@ FULL_PLAN = HEADS_PLAN.then(KeepPlan({f"encoder.{layer}.channels": Kept(8, (1, 2
 
 
 class FakeRun:
+    task = "{validation: [validation, heldout], metric: [accuracy, f1]}"
+
     def __init__(self, path, artifacts):
         self.path, self.name, self.artifacts = path, "tiny", artifacts
         self.stages = tuple(artifacts)
 
     @property
     def recipe_text(self):
-        task = "{validation: [validation, heldout], metric: [accuracy, f1]}"
-        return f"seed: 7\ntask: {task}\nstages: [{{uses: finetune, epochs: 2}}]"
+        return f"seed: 7\ntask: {self.task}\nstages: [{{uses: finetune, epochs: 2}}]"
 
     def outdated(self):
         return tuple(name for name in self.stages if self.artifacts[name].metrics.get("validation/accuracy") == 0.85)
@@ -132,6 +133,17 @@ def test_several_splits_are_reported_apart_in_the_order_of_the_recipe(run):
     assert "| validation accuracy | heldout accuracy |" in header
     assert "| 91.43% | 50.00% |" in finetune
     assert "| 80.00% | – |" in other
+
+
+def test_scores_of_splits_and_metrics_with_a_slash_are_reported(run):
+    run.task = "{validation: [val/a, plain], metric: [org/my_score]}"
+    scores = {"val/a/org/my_score": 0.25, "plain/org/my_score": 0.5, "before_cut/val/a/org/my_score": 0.75}
+    run["finetune"].metrics = {**scores, "encoder_sparsity": 0.0}
+    report = Report.from_run(run)
+    table, *others = report.tables()
+    assert table.headers[1:3] == ["val/a\norg/my_score", "plain\norg/my_score"]
+    assert table.rows[0][1:3] == ["0.2500", "0.5000"]
+    assert ["finetune", "val/a/org/my_score", "0.7500", "0.2500"] in [row for other in others for row in other.rows]
 
 
 def test_markdown_tells_units_the_metric_around_the_cut_and_the_machine(run):

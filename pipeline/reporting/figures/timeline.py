@@ -34,7 +34,7 @@ def timeline(logs: Sequence[StageLog]) -> Chart:
     for index, score in enumerate(names):
         _score(lower, logs, score, index, unit)
     upper.set_ylabel("loss")
-    lower.set(xlabel=f"{name} of training", ylabel=names[0].rpartition("/")[2] if names else "")
+    lower.set(xlabel=f"{name} of training", ylabel=logs[0].metric if logs else "")
     if len(names) > 1:
         lower.legend(loc="lower right", ncols=min(3, len(names)))
     _stages(figure.axes, logs, unit)
@@ -43,7 +43,7 @@ def timeline(logs: Sequence[StageLog]) -> Chart:
 
 def _score(axes: Axes, logs: Sequence[StageLog], name: str, index: int, unit: float) -> None:
     color, style = SERIES[index % len(SERIES)], DASHES[index % len(DASHES)]
-    label = name.partition("/")[0]
+    label = name.removesuffix(f"/{logs[0].metric}")
     ends = np.array([log.scores[name][-1] for log in logs if log.scores.get(name)]).reshape(-1, 2)
     axes.plot(ends[:, 0] / unit, ends[:, 1], color=MUTED, ls=":", lw=0.8)
     for log in logs:
