@@ -122,9 +122,9 @@ class Artifact(ArtifactViews):
 
     def how_to_redo(self) -> str:
         """Return the command that makes this artifact anew, as the end of a message."""
-        recipe, runs_dir = self.path.parent / RECIPE, self.path.parent.parent
-        place = "" if runs_dir == Path("runs") else f" --runs-dir {runs_dir}"
-        return f"redo it with: pruneline run {recipe if recipe.exists() else 'RECIPE'} --from {self.name}{place}"
+        from pipeline.artifacts.commands import run_command
+
+        return f"redo it with: {run_command(self.path.parent, self.name)}"
 
     def _read_plan(self, name: str) -> KeepPlan | None:
         from pipeline.surgery.keep_plan import KeepPlan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from pipeline.reporting.layout import format_metric, format_share, plain_table
@@ -22,7 +23,7 @@ def sweep_lines(sweep: Sweep) -> list[str]:
             "",
             f"{len(sweep.failed)} of {len(sweep.outcomes)} runs failed; the same command tries them again",
         ]
-    return [*lines, "", f"compare them with: pruneline frontier {sweep.folder}"]
+    return [*lines, "", f"compare them with: pruneline frontier {shlex.quote(str(sweep.folder))}"]
 
 
 def _state(outcome: Outcome) -> str:
