@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.artifacts.commands import run_command
 from pipeline.artifacts.run import RECIPE, Artifact, Run
 from pipeline.errors import RecipeError
 
@@ -46,15 +47,18 @@ def find_target(target: str | Path | Run | Artifact, runs_dir: Path | str) -> Ta
         return _last_stage(target)
     if isinstance(target, Artifact):
         return _stage(Run.open(target.path.parent), target.name)
-    for path in (Path(target), Path(runs_dir) / target):
+    places = (Path(target), Path(runs_dir) / target)
+    for path in places:
         if (path / RECIPE).is_file():
             return _last_stage(Run.open(path))
         if (path / "config.json").is_file():
             return Target(str(path), path)
-        if (path.parent / RECIPE).is_file():
-            run = Run.open(path.parent)
-            folders = {artifact.path.name: name for name, artifact in run.artifacts().items()}
-            return _stage(run, folders.get(path.name, path.name))
+        if (path.parent / RECIPE).is_file() and (name := _stage_at(path)) is not None:
+            return _stage(Run.open(path.parent), name)
+    if len(Path(target).parts) > 1:
+        for path in places:
+            if (path.parent / RECIPE).is_file():
+                return _stage(Run.open(path.parent), path.name)
     text = str(target)
     if text.startswith((".", "/", "~")) or text.count("/") > 1 or os.path.exists(text):
         raise RecipeError(f"{text}: no run, stage or model is there; give RUN, RUN/STAGE, a model folder or a hub id")
@@ -86,9 +90,15 @@ def measure(target: Target, recipe: Recipe, *, runs_dir: Path | str, stages: Map
     return Measurement(target.label, {**evaluate(model, task), **costs})
 
 
+def _stage_at(path: Path) -> str | None:
+    """Return the stage of the run around ``path`` that this is, by its folder or its name; None if it is none."""
+    found = Run(path.parent).artifacts()
+    return next((name for name, artifact in found.items() if path.name in (name, artifact.path.name)), None)
+
+
 def _last_stage(run: Run) -> Target:
     if not run.stages:
-        raise RecipeError(f"{run.path}: no stage is committed yet; finish one with: pruneline run {run.path / RECIPE}")
+        raise RecipeError(f"{run.path}: no stage is committed yet; finish one with: {run_command(run.path)}")
     return _stage(run, run.stages[-1])
 
 
