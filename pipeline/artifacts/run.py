@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.artifacts.asked import is_as_asked, read_asked
 from pipeline.artifacts.commit import MANIFEST, needs_recovery, recover
 from pipeline.artifacts.digests import DigestCache, file_digest
 from pipeline.artifacts.lock import RunLock, holder
@@ -185,9 +186,17 @@ class Run(RunViews):
         return found[name]
 
     def outdated(self) -> tuple[str, ...]:
-        """Return the stages made from a parent or a teacher that was redone since with other content."""
-        found = self.artifacts()
-        return tuple(name for name in self.stages if not _inputs_are_present(found[name], found))
+        """Return the stages made by other settings than the recipe's, or from a stage redone since with other content.
+
+        What the recipe asks is what the last run noted; data that changed after it are not read.
+        """
+        found, asked = self.artifacts(), read_asked(self.path)
+        return tuple(
+            name
+            for name in self.stages
+            if not _inputs_are_present(found[name], found)
+            or (name in asked and not is_as_asked(found[name].manifest, asked[name]))
+        )
 
 
 def _inputs_are_present(artifact: Artifact, found: dict[str, Artifact]) -> bool:

@@ -29,6 +29,8 @@ from pipeline.reporting.units import KINDS, units_kept
 if TYPE_CHECKING:
     from pipeline.artifacts.run import Run
 
+OUTDATED_NOTE = "* made by other settings than the recipe's now, or from a stage that was redone since: run again"
+
 Cell = tuple[str, Callable[["StageRow"], str]]
 
 
@@ -43,7 +45,7 @@ class StageRow:
     kept: Mapping[str, tuple[int, ...]]
     environment: Mapping[str, Any]
     is_outdated: bool = False
-    """Made from a stage that was redone since."""
+    """Made by other settings than the recipe's, or from a stage that was redone since."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ class Report:
 
     def _notes(self) -> list[str]:
         is_outdated = any(row.is_outdated for row in self.rows)
-        notes = ["* made from a stage that was redone since: run again"] if is_outdated else []
+        notes = [OUTDATED_NOTE] if is_outdated else []
         measured = [row.metrics for row in self.rows if "latency_b1_ms" in row.metrics]
         return [*notes, _timing_note(measured)] if measured else notes
 

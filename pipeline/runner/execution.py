@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import interruption
+from pipeline.artifacts.asked import keep_asked
 from pipeline.artifacts.commit import delete, recover, write_file, writing
 from pipeline.artifacts.lock import RunLock, holder
 from pipeline.artifacts.run import RECIPE, Run
@@ -87,7 +88,7 @@ def _locked(run_dir: Path) -> Iterator[None]:
 
 
 def _begin(plan: Plan, run: Run) -> None:
-    """Write the recipe, the hub's commits and what is to be redone, and end what a crash left in the middle.
+    """Write the recipe, what it asks, the hub's commits and what is to be redone, and end what a crash left halfway.
 
     The commits are kept from the start: after a kill, ``main`` may be another one.
     """
@@ -96,6 +97,7 @@ def _begin(plan: Plan, run: Run) -> None:
     recover(run.path)
     with writing(run.path):
         plan.inspector.identities.save()
+    keep_asked(run.path, plan.inspector.asked())
     recipe = plan.recipe.dump()
     if not (run.path / RECIPE).exists() or run.recipe_text != recipe:
         write_file(run.path / RECIPE, recipe.encode())

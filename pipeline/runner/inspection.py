@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.artifacts.asked import asked_of
 from pipeline.artifacts.digests import DigestCache
 from pipeline.artifacts.fingerprint import MODEL_SEED, Change, derive_seed, explain, fingerprint, stage_document
 from pipeline.artifacts.hub import HubCommits
@@ -116,6 +117,22 @@ class Inspector:
             inputs["teacher"] = {"stage": teacher.stage, "content": digest(document["teacher"])}
         return inputs
 
+    def asked(self) -> dict[str, Any]:
+        """Return what each stage is to be made from, by its name, as far as the recipe and the data tell.
+
+        A stage without the teacher that it needs is left out: that is told when its turn comes.
+        """
+        asked: dict[str, Any] = {}
+        for index, stage in enumerate(self.recipe.stages):
+            try:
+                teacher = self.teacher(index)
+            except RecipeError:
+                continue
+            inputs = {"parent": self.parent(index), **({} if teacher is None else {"teacher": teacher.stage})}
+            parent = self.first_model() if index == 0 else {}
+            asked[stage.name] = asked_of(self._stage_document(index, parent=parent, teacher=None), inputs)
+        return asked
+
     def stages_held_by(self, run: Run) -> list[str]:
         """Return the stages, from the first on, that another run holds as this recipe makes them; reads manifests."""
         found, held = run.artifacts(), list[str]()
@@ -174,16 +191,25 @@ class Inspector:
         def content(name: str) -> dict[str, str]:
             return {} if name in unknown else found[name].content()
 
+        return self._stage_document(
+            index,
+            parent=self.first_model() if parent is None else content(parent),
+            teacher=None
+            if teacher is None
+            else (self.first_model(teacher.source) if teacher.stage is None else content(teacher.stage)),
+        )
+
+    def _stage_document(
+        self, index: int, *, parent: Mapping[str, Any], teacher: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
         return stage_document(
             self.recipe.stages[index],
             version=self.stages[index].version,
             seed=self.recipe.seed,
             task=self.recipe.task,
             data=self.data,
-            parent=self.first_model() if parent is None else content(parent),
-            teacher=None
-            if teacher is None
-            else (self.first_model(teacher.source) if teacher.stage is None else content(teacher.stage)),
+            parent=parent,
+            teacher=teacher,
             budget=self.recipe.stage_budget(index),
         )
 

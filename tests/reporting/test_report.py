@@ -115,7 +115,9 @@ def test_a_stage_made_from_what_was_redone_since_is_marked(run):
     report = Report.from_run(run)
     lines = report.table().splitlines()
     assert lines[6].startswith("prune_ffn * ")
-    assert lines[-2] == "* made from a stage that was redone since: run again"
+    assert lines[-2] == (
+        "* made by other settings than the recipe's now, or from a stage that was redone since: run again"
+    )
     assert [stage["is_outdated"] for stage in json.loads(report.json())["stages"]] == [False, False, False, True]
 
 

@@ -4,7 +4,9 @@ import pytest
 
 from pipeline import api, cli
 from pipeline.errors import RecipeError
+from pipeline.reporting.report import Report
 from pipeline.sweeps.files import write_frontier
+from pipeline.sweeps.points import collect_points
 
 RECIPE = {
     "name": "small",
@@ -55,6 +57,17 @@ def test_a_run_that_is_not_finished_is_left_out_and_named(folder, tmp_path):
     assert found.points.left_out == {"unfinished": "prune_ffn is still to be run"}
     with pytest.raises(RecipeError, match=r"no finished run to compare \(there is no run in it\)"):
         api.frontier(tmp_path)
+
+
+def test_a_run_of_other_settings_than_its_recipes_is_left_out_and_marked(folder):
+    overrides = ["stages.prune_ffn.sparsity=0.6", "name=changed"]
+    api.run(RECIPE, runs_dir=folder, overrides=overrides)
+    overrides[0] = "stages.prune_ffn.sparsity=0.7"
+    run = api.run(RECIPE, runs_dir=folder, overrides=overrides, until="finetune")
+    found, _ = collect_points(folder, api.STAGES)
+    assert found.left_out["changed"] == "prune_ffn is still to be run"
+    assert [row.stage for row in Report.from_run(run).rows if row.is_outdated] == ["prune_ffn"]
+    assert "| prune_ffn * |" in (run.path / "report.md").read_text()
 
 
 def test_runs_of_two_tasks_are_not_compared(folder, tmp_path):
