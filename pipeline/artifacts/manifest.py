@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.artifacts.commit import MANIFEST
 from pipeline.artifacts.digests import file_digest
-from pipeline.artifacts.sealed import seal, unseal
+from pipeline.artifacts.sealed import finite, seal, unseal
 
 FORMAT = 1
 VERSIONS = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "safetensors")
@@ -27,7 +27,8 @@ class Manifest:
 
     ``document`` is what ``fingerprint`` hashes. ``inputs`` names the parent and the teacher with the digest of their
     content. ``files`` maps each path in the artifact to its sha256. ``metrics`` are numbers (nan where a metric is
-    undefined), ``details`` any JSON. ``seconds`` is wall time summed over resumes, ``created`` an ISO time.
+    undefined), ``details`` any JSON, with null for a number that is not finite. ``seconds`` is wall time summed over
+    resumes, ``created`` an ISO time.
     """
 
     stage: str
@@ -45,8 +46,8 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Return the manifest as the sealed JSON of ``manifest.json``."""
-        metrics = {key: value if math.isfinite(value) else None for key, value in self.metrics.items()}
-        return seal({**asdict(self), "metrics": metrics, "format": FORMAT})
+        measured = {"metrics": finite(self.metrics), "details": finite(self.details)}
+        return seal({**asdict(self), **measured, "format": FORMAT})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:

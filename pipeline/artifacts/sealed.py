@@ -2,9 +2,19 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+
+def finite(value: Any) -> Any:
+    """Return ``value`` with null for each number in it that JSON has no spelling for: nan and the infinite ones."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def canonical(document: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import TYPE_CHECKING
 
 from pipeline.training import randomness
@@ -13,6 +15,8 @@ from pipeline.training.position import Position
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger(__name__)
 
 
 class Evaluations:
@@ -35,7 +39,7 @@ class Evaluations:
     def evaluate(self, device: torch.device) -> dict[str, float]:
         """Score the model, log it, keep its weights if they are the best, and return the main metric to be shown.
 
-        ``Interrupted`` changes nothing.
+        A score that is not finite is never the best. ``Interrupted`` changes nothing.
         """
         task, position = self.job.task, self.position
         splits = task.validation if task.select is None else {"select": task.select}
@@ -46,8 +50,16 @@ class Evaluations:
         position.evaluated = position.step
         if self.job.keeps_best:
             value = scores[f"select/{task.main_metric()}"]
-            if position.best_value is None or value > position.best_value:
+            if math.isfinite(value) and (position.best_value is None or value > position.best_value):
                 position.best_step, position.best_value = position.step, value
                 self.best.keep()
         name = f"{next(iter(splits))}/{task.main_metric()}"
         return {task.main_metric(): scores[name]} if name in scores else {}
+
+    def put_best_back(self) -> None:
+        """Write the weights of the best epoch into the model; the last ones stay where none was measured."""
+        if self.position.best_step is not None:
+            self.best.put_back()
+        elif self.job.keeps_best:
+            name = f"select/{self.job.task.main_metric()}"
+            logger.warning("%s: %s was finite after no epoch, so the last weights are kept", self.job.title, name)

@@ -128,7 +128,7 @@ class Loop:
             self._evaluate(bar)
         self.window.check_finite()
         self._save()
-        self.best.put_back()
+        self.evaluations.put_best_back()
         return self._training()
 
     def _begin(self) -> None:

@@ -1,17 +1,12 @@
 """The log of a stage: one JSON object per line, cut back to the restored step when a stage resumes."""
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.commit import writing
-
-
-def _finite(value: Any) -> Any:
-    """Return ``value``, or None for a number that JSON has no spelling for."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+from pipeline.artifacts.sealed import finite
 
 
 class MetricsLog:
@@ -29,7 +24,7 @@ class MetricsLog:
         """Append one line; a number that is not finite is written as null."""
         if not self.writes:
             return
-        line = json.dumps({"step": step, **{name: _finite(value) for name, value in values.items()}})
+        line = json.dumps({"step": step, **finite(values)})
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:

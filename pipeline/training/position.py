@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -33,9 +34,14 @@ class Position:
         return asdict(self)
 
     def load(self, document: Mapping[str, Any]) -> None:
-        """Take over the fields that ``to_json`` returned; raises ``ValueError`` when one is missing or unknown."""
+        """Take over the fields that ``to_json`` returned; raises ``ValueError`` when one is missing or unknown.
+
+        A best epoch of an undefined score, which earlier versions saved, is none.
+        """
         names = {entry.name for entry in fields(self)}
         if names != document.keys():
             raise ValueError(f"the position must hold {sorted(names)}, got {sorted(document)}")
         for name in names:
             setattr(self, name, document[name])
+        if self.best_value is not None and math.isnan(self.best_value):
+            self.best_step = self.best_value = None

@@ -33,6 +33,13 @@ def test_undefined_metric_is_null_on_the_disk_and_nan_again_when_read():
     assert math.isnan(Manifest.from_bytes(data).metrics["validation/pearson"])
 
 
+def test_a_number_in_details_that_is_not_finite_is_null():
+    details = {"best_value": math.nan, "layers": [{"share": math.inf}, {"share": 0.5}], "steps": (-math.inf, 3)}
+
+    found = Manifest.from_bytes(replace(MANIFEST, details=details).to_bytes()).details
+    assert found == {"best_value": None, "layers": [{"share": None}, {"share": 0.5}], "steps": [None, 3]}
+
+
 @pytest.mark.parametrize(
     ("change", "problem"), [({"format": 2}, "another version of pruneline"), ({"extra": 1}, "other fields")]
 )
