@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.recipe.sources import TaskSource
 
 MODEL_SEED = "model"
+UNCOUNTED = ("dataset", "trust_remote_code", "greater_is_better")
+"""Fields of a task that count elsewhere, not at all, or only where they change a result."""
 FOREIGN_FIELDS = {"text-classification": ("image",), "image-classification": ("text", "max_length")}
 """What each type of task does not read."""
 ABSENT = "(absent)"
@@ -44,14 +46,15 @@ def stage_document(
     ``parent`` is the content of the artifact before it, or the identity of the first model; ``teacher`` likewise: it
     enters as content, not by the name it was asked for. The stage's seed derives from ``seed`` and its name, so both
     enter. The recipe's ``budget`` enters where the stage shares it, settings marked ``LATER`` where they are not at
-    their defaults. Display settings (evaluations too, for the best epoch is judged after each epoch whatever they are),
-    permissions to run remote code, and the names of recipe, run and files do not.
+    their defaults, ``greater_is_better`` where the epoch of the least score is kept. Display settings (evaluations
+    too, for the best epoch is judged after each epoch whatever they are), permissions to run remote code, and the
+    names of recipe, run and files do not.
     """
     document = {
         "uses": stage.uses,
         "version": version,
         "config": {name: value for name, value in settings_of(stage.config).items() if name != "teacher"},
-        "task": task.model_dump(mode="json", exclude={"dataset", "trust_remote_code", *FOREIGN_FIELDS[task.type]}),
+        "task": _task_settings(task),
         "data": dict(data),
         "seed": seed,
         "name": stage.name,
@@ -60,6 +63,12 @@ def stage_document(
         **({} if budget is None else {"budget": budget.document()}),
     }
     return dict(json.loads(canonical(document)))
+
+
+def _task_settings(task: TaskSource) -> dict[str, Any]:
+    settings = task.model_dump(mode="json", exclude={*UNCOUNTED, *FOREIGN_FIELDS[task.type]})
+    keeps_least = task.select is not None and task.greater_is_better is False
+    return settings | ({"greater_is_better": False} if keeps_least else {})
 
 
 def fingerprint(document: Mapping[str, Any]) -> str:

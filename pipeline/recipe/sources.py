@@ -122,6 +122,11 @@ class TaskSource(Frozen):
         None, description="a split, or a share of train, on which the best epoch is chosen; null: the last epoch"
     )
     metric: Names = Field(("accuracy",), description="names of metrics; the first one leads", min_length=1)
+    greater_is_better: Flag | None = Field(
+        None,
+        description="whether more of the first metric is better; to be said where select goes by a metric that is not "
+        "ours, such as mse: false",
+    )
     max_length: PositiveInteger = Field(128, description="longest input in tokens")
     regression: Flag = Field(False, description="labels are numbers to be regressed")
     train_rows: PositiveInteger | None = Field(None, description="only the first rows of train, for trials")
@@ -156,4 +161,15 @@ class TaskSource(Frozen):
                 f"metric: must be of {', '.join(KNOWN_METRICS)}, or any that evaluate.load finds with "
                 f"task.trust_remote_code: true, got {unknown[0]!r}"
             )
+        self._check_direction()
         return self
+
+    def _check_direction(self) -> None:
+        leading = self.metric[0]
+        if leading in KNOWN_METRICS and self.greater_is_better is False:
+            raise ValueError(f"greater_is_better: must be true for {leading}, of which more is better, got false")
+        if leading not in KNOWN_METRICS and self.select is not None and self.greater_is_better is None:
+            raise ValueError(
+                f"greater_is_better: must be given where select goes by a metric that is not ours, {leading}: true if "
+                "more of it is better, false if less, as of an error"
+            )

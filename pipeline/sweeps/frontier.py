@@ -30,7 +30,7 @@ COSTS: dict[str, Callable[[Group], float]] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What the model to ship must keep to; ``max_drop`` is in the metric's own unit, below its run's dense model."""
+    """What the model to ship must keep to; ``max_drop``, in the metric's unit, is below its run's dense model."""
 
     max_latency_ms: float | None = None
     min_accuracy: float | None = None
@@ -55,7 +55,7 @@ class Limits:
         if self.max_drop is None:
             return True
         # The shares are ratios of row counts: their difference may be off by a rounding.
-        return point.dense_score is not None and point.dense_score - point.score <= self.max_drop + 1e-9
+        return point.drop is not None and point.drop <= self.max_drop + 1e-9
 
     def __str__(self) -> str:
         return ", ".join(
@@ -79,21 +79,25 @@ class Frontier:
     def optimal(self, cost: str) -> list[Group]:
         """Return the Pareto-optimal groups by their mean score against a mean cost, one of ``COSTS``."""
         groups = self.groups()
-        is_optimal = pareto([(COSTS[cost](group), group.mean("score")) for group in groups])
+        is_optimal = pareto([(COSTS[cost](group), group.mean("merit")) for group in groups])
         return [group for group, is_kept in zip(groups, is_optimal, strict=True) if is_kept]
 
     def choose(self, limits: Limits) -> Point:
-        """Return the best single model within ``limits``: the highest score where latency is limited, else the fastest.
+        """Return the best single model within ``limits``: the best score where latency is limited, else the fastest.
 
         Of equals the one that is better in the other respect, then the one with fewer MACs. Raises
-        ``CompressionError`` naming the nearest models when none is within them.
+        ``CompressionError`` naming the nearest models when none is within them, and ``RecipeError`` for a least
+        accuracy where less of the metric is better.
         """
+        if limits.min_accuracy is not None and not all(point.greater_is_better for point in self.points.points):
+            metric = self.points.metric
+            raise RecipeError(f"--min-accuracy: must not be given where less {metric} is better; use --max-drop")
         allowed = [point for point in self.points.points if limits.allow(point)]
         if not allowed:
             raise CompressionError(self._none_within(limits))
         if limits.max_latency_ms is not None:
-            return min(allowed, key=lambda point: (-point.score, point.latency_ms, point.macs))
-        return min(allowed, key=lambda point: (point.latency_ms, -point.score, point.macs))
+            return min(allowed, key=lambda point: (-point.merit, point.latency_ms, point.macs))
+        return min(allowed, key=lambda point: (point.latency_ms, -point.merit, point.macs))
 
     def table(self) -> str:
         """Return the table for the terminal, with how it was measured and which runs are not in it."""
@@ -157,13 +161,13 @@ class Frontier:
     def _notes(self) -> list[str]:
         timing = (
             f"Latency: median of {self.rounds} rounds in which all models took turns, float32, real lengths, batch "
-            f"{self.batch_size}, {self.threads} threads. Optimal: no other scores as high at as little."
+            f"{self.batch_size}, {self.threads} threads. Optimal: no other scores as well at as little."
         )
         return [timing, *(f"{name} is left out: {reason}" for name, reason in self.points.left_out.items())]
 
     def _none_within(self, limits: Limits) -> str:
         fastest = min(self.points.points, key=lambda point: point.latency_ms)
-        best = max(self.points.points, key=lambda point: point.score)
+        best = max(self.points.points, key=lambda point: point.merit)
         return f"no model keeps to {limits}; the fastest is {self._shortly(fastest)}, the best {self._shortly(best)}"
 
     def _shortly(self, point: Point) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -12,11 +13,14 @@ from pipeline.artifacts.run import RECIPE, Artifact, Run
 from pipeline.artifacts.sealed import canonical
 from pipeline.errors import ArtifactError, RecipeError
 from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe.sources import KNOWN_METRICS
 from pipeline.sweeps.naming import short_labels
 from pipeline.sweeps.notes import read_values
 
 SEED = "seed"
 DENSE = "dense"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,19 @@ class Point:
     parameters: float
     macs: float
     latency_ms: float = float("nan")
+    greater_is_better: bool = True
+
+    @property
+    def merit(self) -> float:
+        """The score, its sign turned where less is better."""
+        return self.score if self.greater_is_better else -self.score
+
+    @property
+    def drop(self) -> float | None:
+        """By how much the score is worse than that of its run's dense model; None where there is none."""
+        if self.dense_score is None:
+            return None
+        return self.dense_score - self.score if self.greater_is_better else self.score - self.dense_score
 
     @property
     def name(self) -> str:
@@ -59,8 +76,8 @@ class Group:
 
     @property
     def best(self) -> Point:
-        """The point of the highest score, the first of several."""
-        return max(self.points, key=lambda point: point.score)
+        """The point of the best score, the first of several."""
+        return max(self.points, key=lambda point: point.merit)
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,20 @@ class Points:
         return [Group(label, tuple(points)) for label, points in found.items()]
 
 
+SAME = (
+    "type",
+    "dataset",
+    "validation",
+    "validation_rows",
+    "label",
+    "labels",
+    "metric",
+    "greater_is_better",
+    "max_length",
+)
+"""What the tasks of runs must have in common, so that their scores compare."""
+
+
 def collect_points(folder: Path, stages: Mapping[str, Any]) -> tuple[Points, Recipe]:
     """Return the last stage's model of every finished run below ``folder``, each dense model once, and a recipe.
 
@@ -91,6 +122,8 @@ def collect_points(folder: Path, stages: Mapping[str, Any]) -> tuple[Points, Rec
     recipes = list(runs.values())
     _check_one_task(runs)
     task = recipes[0].task
+    if task.metric[0] not in KNOWN_METRICS and task.greater_is_better is None:
+        logger.warning("task.greater_is_better: not said of %s, so more of it is taken for better", task.metric[0])
     metric = f"{task.validation[0]}/{task.metric[0]}"
     labels = _labels(folder, [run.name for run in runs])
     points = _dense_points(runs, metric)
@@ -98,6 +131,8 @@ def collect_points(folder: Path, stages: Mapping[str, Any]) -> tuple[Points, Rec
         last = run[recipe.stages[-1].name]
         if len(recipe.stages) > 1 or last.keep_plan is not None:
             points.append(_point(labels[run.name] or last.name, last, metric, _dense(run, recipe)))
+    if task.greater_is_better is False:
+        points = [replace(point, greater_is_better=False) for point in points]
     return Points(metric, tuple(points), left_out), recipes[0]
 
 
@@ -122,7 +157,7 @@ def _finished_runs(folder: Path, stages: Mapping[str, Any]) -> tuple[dict[Run, R
 def _check_one_task(runs: Mapping[Run, Recipe]) -> None:
     (first, recipe), *others = runs.items()
     for run, other in others:
-        for field in ("type", "dataset", "validation", "validation_rows", "label", "labels", "metric", "max_length"):
+        for field in SAME:
             ours, theirs = getattr(recipe.task, field), getattr(other.task, field)
             if ours != theirs:
                 raise RecipeError(

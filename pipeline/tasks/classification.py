@@ -114,6 +114,10 @@ class Classification:
         """Return the recipe's first metric."""
         return str(self._source.metric[0])
 
+    def greater_is_better(self) -> bool:
+        """Say whether more of the first metric is better; it is where the recipe says nothing."""
+        return self._source.greater_is_better is not False
+
     def _try_metrics(self) -> None:
         """Raise ``RecipeError`` now, not after a stage, where a metric cannot be had or cannot score this task."""
         two_rows: list[Any] = [0.0, 1.0] if self.is_regression() else [0, 1]

@@ -76,4 +76,7 @@ class Task(Protocol):
         """Return every metric of the task over a whole split."""
 
     def main_metric(self) -> str:
-        """Return the name of the metric that is shown first and that ``select`` maximises."""
+        """Return the name of the metric that is shown first and that ``select`` goes by."""
+
+    def greater_is_better(self) -> bool:
+        """Say whether more of the main metric is better, or less, as of an error."""

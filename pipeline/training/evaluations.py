@@ -50,11 +50,17 @@ class Evaluations:
         position.evaluated = position.step
         if self.job.keeps_best:
             value = scores[f"select/{task.main_metric()}"]
-            if math.isfinite(value) and (position.best_value is None or value > position.best_value):
+            if self._is_best(value):
                 position.best_step, position.best_value = position.step, value
                 self.best.keep()
         name = f"{next(iter(splits))}/{task.main_metric()}"
         return {task.main_metric(): scores[name]} if name in scores else {}
+
+    def _is_best(self, value: float) -> bool:
+        best = self.position.best_value
+        if not math.isfinite(value) or best is None:
+            return math.isfinite(value)
+        return value > best if self.job.task.greater_is_better() else value < best
 
     def put_best_back(self) -> None:
         """Write the weights of the best epoch into the model; the last ones stay where none was measured."""

@@ -38,6 +38,7 @@ NOT_COUNTED = {
     "task.trust_remote_code": "a permission",
     "task.dataset.trust_remote_code": "a permission",
     "task.image": "not read over text",
+    "task.greater_is_better": "counts only where the epoch of the least score is kept",
     "stages.*.teacher": "counts by the content of what it names",
 }
 PARTS = {"extends", "model", "task", "training", "stages"}

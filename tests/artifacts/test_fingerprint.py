@@ -71,6 +71,15 @@ def test_evaluations_do_not_count_where_the_best_epoch_is_selected_since_it_is_j
     assert fingerprint(selecting) == fingerprint(document(task={"select": 0.1}, config={"evaluate_every": 3}))
 
 
+def test_the_direction_of_a_metric_counts_only_where_the_epoch_of_the_least_score_is_kept():
+    foreign = {"metric": "mse", "trust_remote_code": True}
+    assert document(task=foreign) == document(task={**foreign, "greater_is_better": False})
+    selecting = {**foreign, "select": 0.1, "greater_is_better": True}
+    assert "greater_is_better" not in document(task=selecting)["task"]
+    least = document(task={**selecting, "greater_is_better": False})
+    assert [change.field for change in explain(document(task=selecting), least)] == ["task.greater_is_better"]
+
+
 def test_document_is_what_json_gives_back():
     made = document(parent={"model": {"config": {"id2label": {0: "a"}}}})
     assert made["parent"] == {"model": {"config": {"id2label": {"0": "a"}}}}

@@ -117,6 +117,15 @@ def edit(old, new):
             "or a share of train such as 0.1, got 'validation'",
         ),
         (
+            edit("text: sentence", "text: sentence\n  greater_is_better: false"),
+            "recipe.yaml:8: task.greater_is_better: must be true for accuracy, of which more is better, got false",
+        ),
+        (
+            edit("text: sentence", "text: sentence\n  metric: mse\n  trust_remote_code: true\n  select: 0.1"),
+            "recipe.yaml:4: task.greater_is_better: must be given where select goes by a metric that is not ours, mse: "
+            "true if more of it is better, false if less, as of an error",
+        ),
+        (
             edit("text: sentence", "text: sentence\n  metric: bleu"),
             "recipe.yaml:8: task.metric: must be of accuracy, f1, matthews, pearson, spearman, or any that evaluate.load finds "
             "with task.trust_remote_code: true, got 'bleu'",

@@ -64,6 +64,9 @@ class TinyTask:
     def main_metric(self):
         return "accuracy"
 
+    def greater_is_better(self):
+        return True
+
 
 def tiny_bert(seed=0, **changes):
     from transformers import BertConfig, BertForSequenceClassification

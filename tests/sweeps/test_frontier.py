@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,32 @@ def test_of_two_as_good_and_as_fast_the_smaller_is_shipped():
     found = frontier(point("a", "a", 0.9, 0.1, 50.0, 5.0), point("b", "b", 0.9, 0.2, 40.0, 5.0))
     assert found.choose(Limits(max_latency_ms=5.0)).label == "b"
     assert found.choose(Limits(min_accuracy=0.9)).label == "b"
+
+
+@pytest.fixture
+def errors():
+    """A dense model and two smaller ones by their error, and one that is as wrong as the smallest and larger."""
+    found = (
+        point("dense", "a", 0.10, 0.0, 100.0, 10.0, dense=0.1),
+        point("half", "b", 0.20, 0.5, 60.0, 6.0, dense=0.1),
+        point("worse", "c", 0.90, 0.5, 60.0, 6.0, dense=0.1),
+        point("most", "d", 0.50, 0.8, 30.0, 3.0, dense=0.1),
+    )
+    return frontier(*(replace(each, greater_is_better=False) for each in found))
+
+
+def test_where_less_is_better_the_least_score_is_optimal_and_a_drop_is_what_it_rises_by(errors):
+    assert labels(errors.optimal("MACs")) == ["dense", "half", "most"]
+    assert errors.choose(Limits(max_drop=0.1)).label == "half"
+    assert errors.choose(Limits(max_latency_ms=6.0)).label == "half"
+    assert errors.groups()[0].best.score == 0.10
+    with pytest.raises(CompressionError, match=r"the best a/cut \(10.00 ms, validation/accuracy 10"):
+        errors.choose(Limits(max_latency_ms=1.0))
+
+
+def test_a_least_accuracy_is_refused_where_less_is_better(errors):
+    with pytest.raises(RecipeError, match="--min-accuracy: must not be given where less validation/accuracy is better"):
+        errors.choose(Limits(min_accuracy=0.5))
 
 
 def test_where_no_model_keeps_to_the_limits_the_nearest_are_named(traded):

@@ -78,6 +78,25 @@ def test_runs_of_two_tasks_are_not_compared(folder, tmp_path):
         api.frontier(tmp_path)
 
 
+class Wrong:
+    """A metric of others, of which less is better: the share of rows predicted wrong."""
+
+    def compute(self, *, predictions, references):
+        return {"wrong": sum(p != r for p, r in zip(predictions, references, strict=True)) / len(references)}
+
+
+@pytest.mark.parametrize("said", [None, True, False])
+def test_the_frontier_goes_by_the_direction_of_the_recipes_metric(tmp_path, monkeypatch, caplog, said):
+    monkeypatch.setattr("evaluate.load", lambda name: Wrong())
+    task = {**RECIPE["task"], "metric": "wrong", "trust_remote_code": True}
+    task |= {} if said is None else {"greater_is_better": said}
+    api.run({**RECIPE, "task": task, "stages": RECIPE["stages"][:1]}, runs_dir=tmp_path)
+
+    points, _ = collect_points(tmp_path, api.STAGES)
+    assert [point.greater_is_better for point in points.points] == [said is not False]
+    assert ("task.greater_is_better: not said of wrong" in caplog.text) == (said is None)
+
+
 def test_the_command_prints_the_table_and_the_model_to_ship_and_writes_files(folder, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["frontier", str(folder), "--rounds", "1", "--max-drop", "1"])

@@ -70,6 +70,9 @@ class FakeTask:
     def main_metric(self):
         return "accuracy"
 
+    def greater_is_better(self):
+        return True
+
 
 class FakePruner:
     """Movement on the columns of one weight: a mask that changes, raw weights, scores with momentum."""

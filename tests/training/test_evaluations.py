@@ -6,12 +6,15 @@ from pipeline.interruption import Interrupted
 from pipeline.training.resume import Checkpoints
 
 
-def scoring(fakes, values):
+def scoring(fakes, values, *, greater_is_better=True):
     """A task whose select split scores the next of ``values`` at each evaluation."""
 
     class Scoring(fakes.Task):
         def score(self, predictions, references):
             return {"accuracy": next(scores)}
+
+        def greater_is_better(self):
+            return greater_is_better
 
     scores = iter(values)
     return Scoring(select=True)
@@ -46,3 +49,12 @@ def test_a_best_epoch_that_was_not_finite_when_it_was_saved_is_none(benches, fak
     resumed = again.run(task=scoring(fakes, [math.nan] * 2))
     assert resumed.training.best_step is None
     assert resumed.sha256 == last.sha256
+
+
+@pytest.mark.parametrize(("greater_is_better", "best_step", "best_value"), [(True, 5, 0.9), (False, 10, 0.2)])
+def test_the_best_epoch_has_the_most_or_the_least_of_the_metric_as_the_task_says(
+    bench, fakes, greater_is_better, best_step, best_value
+):
+    task = scoring(fakes, [0.9, 0.2, 0.5], greater_is_better=greater_is_better)
+    training = bench.run(task=task).training
+    assert (training.best_step, training.best_value) == (best_step, best_value)
