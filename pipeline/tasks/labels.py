@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pipeline.recipe.sources import TaskSource
     from pipeline.tasks.rows import Rows
 
+LARGEST_VALUE = float(np.finfo(np.float32).max)
+
 logger = logging.getLogger(__name__)
 
 
@@ -101,6 +103,8 @@ def find_labels(source: TaskSource, train: Rows) -> Labels:
         return Labels(source.label, given or tuple(names), by_name=True)
     values = read_values(train, source.label)
     if isinstance(values[0], str):
+        if not given:
+            _check_spaces(values, train, source.label)
         return _checked(Labels(source.label, given or tuple(sorted(set(values))), by_name=True))
     classes = _as_classes(values, train, source.label)
     if given:
@@ -120,8 +124,9 @@ def read_values(rows: Rows, column: str) -> list[Any]:
     feature = rows.data.features[column]
     names = getattr(feature, "names", None)
     for row, value in enumerate(values):
-        if value is None:
-            raise DataError(f"{_where(rows, column, row)}: the label is null; drop the row or give it a label")
+        if value is None or (isinstance(value, str) and not value.strip()):
+            what = "null" if value is None else "empty"
+            raise DataError(f"{_where(rows, column, row)}: the label is {what}; drop the row or give it a label")
         if names and not 0 <= value < len(names):
             raise DataError(
                 f"{_where(rows, column, row)}: label {value} is out of range: class numbers go from 0 to "
@@ -136,6 +141,18 @@ def _checked(labels: Labels) -> Labels:
             f"task.label: column {labels.column!r} holds one class only ({_shown(labels.names)}); two are the least"
         )
     return labels
+
+
+def _check_spaces(values: list[str], rows: Rows, column: str) -> None:
+    """Raise ``DataError`` where two classes' names differ in nothing but the white space around them."""
+    first: dict[str, str] = {}
+    for row, value in enumerate(values):
+        other = first.setdefault(value.strip(), value)
+        if other != value:
+            raise DataError(
+                f"{_where(rows, column, row)}: labels {other!r} and {value!r} differ in nothing but white space, and "
+                "would be two classes; write both alike, or list the classes in task.labels"
+            )
 
 
 def _as_classes(values: list[Any], rows: Rows, column: str) -> list[int]:
@@ -154,9 +171,12 @@ def _name(value: Any) -> str:
 
 
 def _as_numbers(values: list[Any], rows: Rows, column: str) -> np.ndarray:
+    """Return values as float32; what is beyond its range is as little of a number to train on as nan."""
     for row, value in enumerate(values):
-        if not isinstance(value, (int, float)) or not np.isfinite(value):
-            raise DataError(f"{_where(rows, column, row)}: label {value!r} is not a number, as task.regression needs")
+        if not isinstance(value, (int, float)) or not abs(value) <= LARGEST_VALUE:
+            is_number = isinstance(value, (int, float)) and abs(value) < np.inf
+            wrong = "is beyond the range of float32" if is_number else "is not a number"
+            raise DataError(f"{_where(rows, column, row)}: label {value!r} {wrong}, as task.regression needs")
     return np.array(values, dtype=np.float32)
 
 

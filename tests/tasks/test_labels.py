@@ -67,7 +67,23 @@ def test_a_name_that_is_no_class_is_refused_with_the_classes(given):
         labels.encode(rows_of(["fine", "odd"], "validation"))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
-def test_values_to_regress_must_be_finite_numbers(value):
+@pytest.mark.parametrize("value", ["", " \t", None])
+@pytest.mark.parametrize("labels", [None, ("neg", "pos")])
+def test_a_row_without_a_label_is_refused_and_makes_no_class(value, labels):
+    rows = rows_of(["pos", value, "neg"])
+    with pytest.raises(DataError, match=r"row 2, column 'label': the label is (null|empty); drop the row or give"):
+        find_labels(source(labels=labels), rows).encode(rows)
+
+
+def test_names_that_differ_in_white_space_alone_are_not_two_classes_unless_they_are_listed():
+    rows = rows_of(["pos", "neg", " pos"])
+    with pytest.raises(DataError, match="row 3, column 'label': labels 'pos' and ' pos' differ in nothing but white"):
+        find_labels(source(), rows)
+    assert find_labels(source(labels=("pos", " pos", "neg")), rows).encode(rows).tolist() == [0, 2, 1]
+    assert find_labels(source(), rows_of([" a", " b"])).names == (" a", " b")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, 1e39, -1e39])
+def test_values_to_regress_must_be_finite_numbers_of_float32(value):
     with pytest.raises(DataError, match="row 2, column 'label'"):
         find_labels(source(regression=True), rows_of([1.0])).encode(rows_of([1.0, value]))
