@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,3 +75,17 @@ class Stage(Protocol):
 
     def run(self, context: StageContext) -> StageResult:
         """Train or cut the parent's model; resume from ``context.work_dir`` if an earlier run was cut short."""
+
+
+@runtime_checkable
+class CheckedStage(Protocol):
+    """A stage that hands on the parameters it is given by their names, and can check its settings against a model."""
+
+    def check(
+        self, config: Any, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None]
+    ) -> None:
+        """Raise ``ValueError`` beginning with a setting's name where ``config`` cannot work; ``model`` stays as it is.
+
+        It is called before any stage is trained, so that widths may be others by the time of ``run``. ``teacher``
+        returns one that is like the stage's own.
+        """

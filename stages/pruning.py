@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
@@ -14,13 +14,16 @@ from pipeline.stage import StageContext, StageResult
 from pipeline.surgery.equality import CHECKED_ROWS, condense_checked
 from pipeline.surgery.groups import Kind, PruningGroup, dissect
 from pipeline.training.evaluation import evaluate
+from pipeline.training.freezing import names_to_freeze
 from pipeline.training.loop import num_steps, task_objective, train
 from pipeline.training.pruner import CutsWhileTraining, Pruner
-from stages.distill.teaching import distillation
+from stages.distill.teaching import check_weights, distillation
 from stages.schedules import Span, resolve_span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from pipeline.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +71,19 @@ def prune(context: StageContext, kind: Kind, build: Build) -> StageResult:
     )
     details = {**training.details(), "prune_begin_step": span.begin, "prune_end_step": span.end}
     return cut(context, model, pruner, details)
+
+
+def check_pruning(
+    config: Any, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None], build: Build
+) -> None:
+    """Raise ``ValueError`` where the settings of a pruning stage do not fit the model, which stays as it is."""
+    names_to_freeze(model, config.freeze)
+    total, groups = num_steps(config, task), dissect(model)
+    span = resolve_span(config.prune_begin, config.prune_end, total)
+    if any(group.num_units for group in groups if group.kind == config.prunes):
+        build(model, groups, span, total)
+    if config.distill is not None:
+        check_weights(config.distill, model, teacher, "distill.")
 
 
 def cut(

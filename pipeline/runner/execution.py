@@ -62,6 +62,7 @@ def _prepare(plan: Plan) -> Workbench | None:
         raise ArtifactError(damaged[0].reasons[0])
     if plan.is_fresh:
         return None
+    from pipeline.runner.beforehand import check_stages
     from pipeline.runner.workbench import Workbench
 
     is_first_kept = plan.stages[0].state == "fresh" or plan.first > 0
@@ -71,7 +72,9 @@ def _prepare(plan: Plan) -> Workbench | None:
         _ = bench.task
     else:
         bench.prepare_first_model()
-    bench.check_teachers([stage.name for stage in plan.to_run])
+    names = [stage.name for stage in plan.to_run]
+    bench.check_teachers(names)
+    check_stages(bench, names)
     return bench
 
 

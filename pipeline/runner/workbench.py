@@ -59,6 +59,14 @@ class Workbench:
         parent = self.inspector.parent(index)
         return self._take_first_model if parent is None else lambda: self.load(self._model_dir(parent))
 
+    def model_before(self, index: int) -> PreTrainedModel:
+        """Return the model that the stage at ``index`` starts from, to be looked at and not changed."""
+        parent = self.inspector.parent(index)
+        if parent is None:
+            return self._first_model or self._source_model(self.inspector.recipe.model)
+        self.inspector.run[parent].verify(self.inspector.identities.files)
+        return self.load(self._model_dir(parent))
+
     def teacher_loader(self, index: int) -> Callable[[], PreTrainedModel | None]:
         """Return what loads the teacher, frozen and in evaluation mode; it returns None where none is needed."""
         teacher = self.inspector.teacher(index)

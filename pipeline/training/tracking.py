@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 FOLDER = "tracking"
 
 
+def check_tracking(tracking: str) -> None:
+    """Raise ``RecipeError`` where the tracker's library is missing."""
+    if find_spec(tracking) is None:
+        raise RecipeError(
+            f"training.tracking: {tracking} is not installed; install it with: python -m pip install {tracking}, "
+            "or leave tracking out"
+        )
+
+
 class TrackedLog(MetricsLog):
     """A log whose lines are sent on to a tracker, which is opened with the first of them.
 
@@ -27,11 +36,7 @@ class TrackedLog(MetricsLog):
 
     def __init__(self, path: Path, *, tracking: str, run_dir: Path, stage: str, writes: bool = True) -> None:
         super().__init__(path, writes=writes)
-        if find_spec(tracking) is None:
-            raise RecipeError(
-                f"training.tracking: {tracking} is not installed; install it with: python -m pip install {tracking}, "
-                "or leave tracking out"
-            )
+        check_tracking(tracking)
         self.tracking = tracking
         self.run_dir = run_dir.absolute()
         self.stage = stage

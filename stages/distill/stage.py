@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.recipe.training import StageConfig
 from pipeline.stage import StageContext, StageResult
 from stages.distill.config import DistillConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import PreTrainedModel
+
+    from pipeline.tasks.task import Task
 
 
 class Distill:
@@ -19,6 +26,16 @@ class Distill:
     def needs_teacher(self, config: Any) -> bool:
         """Say yes, always."""
         return True
+
+    def check(
+        self, config: Any, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None]
+    ) -> None:
+        """Raise ``ValueError`` for settings that do not fit the model or the teacher."""
+        from pipeline.training.freezing import names_to_freeze
+        from stages.distill.teaching import check_weights
+
+        names_to_freeze(model, config.freeze)
+        check_weights(config, model, teacher)
 
     def run(self, context: StageContext) -> StageResult:
         """Return the model trained; raises ``RecipeError`` when there is no teacher to learn from."""

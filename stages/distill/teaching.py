@@ -44,6 +44,21 @@ def distillation(context: StageContext, student: PreTrainedModel, weights: Disti
     return Distillation(teacher, weights, context.task, _cache_maker(context, weights, names))
 
 
+def check_weights(
+    weights: DistillWeights, student: PreTrainedModel, teacher: Callable[[], PreTrainedModel | None], prefix: str = ""
+) -> None:
+    """Raise ``ValueError`` where what ``weights`` compares is not there in both; settings begin with ``prefix``."""
+    found = teacher()
+    if found is None:
+        return
+    check_teacher(student, found, weights)
+    if weights.relations_weight > 0:
+        try:
+            Relations(found, weights).student(student)
+        except ValueError as error:
+            raise ValueError(f"{prefix}{error}") from None
+
+
 def _relations(
     student: PreTrainedModel, teacher: PreTrainedModel, weights: DistillWeights, where: str
 ) -> Relations | None:

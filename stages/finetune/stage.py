@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.recipe.training import StageConfig
 from pipeline.stage import StageContext, StageResult
 from stages.finetune.config import FinetuneConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import PreTrainedModel
+
+    from pipeline.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +29,14 @@ class Finetune:
     def needs_teacher(self, config: Any) -> bool:
         """Say no: the labels are all that it learns from."""
         return False
+
+    def check(
+        self, config: Any, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None]
+    ) -> None:
+        """Raise ``ValueError`` for settings that do not fit the model."""
+        from pipeline.training.freezing import names_to_freeze
+
+        names_to_freeze(model, config.freeze)
 
     def run(self, context: StageContext) -> StageResult:
         """Return the model trained."""

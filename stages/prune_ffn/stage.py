@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.recipe.training import StageConfig
 from pipeline.stage import StageContext, StageResult
 from stages.prune_ffn.config import PruneFfnConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import PreTrainedModel
+
+    from pipeline.tasks.task import Task
 
 
 class PruneFfn:
@@ -19,6 +26,19 @@ class PruneFfn:
     def needs_teacher(self, config: Any) -> bool:
         """Say whether distillation is on."""
         return config.distill is not None
+
+    def check(
+        self, config: Any, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None]
+    ) -> None:
+        """Raise ``ValueError`` for settings that do not fit the model or the teacher."""
+        from stages.prune_ffn.pruners import build_pruner
+        from stages.pruning import check_pruning
+
+        share = 0.0 if config.sparsity is None else config.sparsity
+        within = config.model_copy(update={"sparsity": share})
+        check_pruning(
+            config, model, task, teacher, lambda model, groups, span, _: build_pruner(model, groups, within, span)
+        )
 
     def soon_fast(self, config: Any, num_steps: int) -> tuple[dict[str, Any], float] | None:
         """Return the settings that cut everything after the first step, and the share of what goes that a step lacks.

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.recipe.training import StageConfig
 from pipeline.stage import StageContext, StageResult
 from stages.prune_heads.config import PruneHeadsConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import PreTrainedModel
+
+    from pipeline.tasks.task import Task
 
 
 class PruneHeads:
@@ -19,6 +26,21 @@ class PruneHeads:
     def needs_teacher(self, config: Any) -> bool:
         """Say whether distillation is on."""
         return config.distill is not None
+
+    def check(
+        self, config: Any, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None]
+    ) -> None:
+        """Raise ``ValueError`` for settings that do not fit the model or the teacher."""
+        from stages.prune_heads.pruners import build_pruner
+        from stages.pruning import check_pruning
+
+        check_pruning(
+            config,
+            model,
+            task,
+            teacher,
+            lambda model, groups, span, num_steps: build_pruner(model, groups, config, span, num_steps),
+        )
 
     def run(self, context: StageContext) -> StageResult:
         """Return the condensed model, its keep plan, and the scores with their history."""

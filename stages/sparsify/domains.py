@@ -55,7 +55,15 @@ class Domain:
 
 
 def build_domains(model: nn.Module, config: SparsifyConfig) -> list[Domain]:
-    """Return the domains of ``model``; those without layers are left out, but for a group this is an error.
+    """Return the domains of ``model``, those of ``pick_layers``.
+
+    Raises ``ValueError`` when these pick nothing, or none that the pattern divides.
+    """
+    return [_domain(settings, own) for settings, own in pick_layers(model, config)]
+
+
+def pick_layers(model: nn.Module, config: SparsifyConfig) -> list[tuple[DomainSettings, list[MatrixWeight]]]:
+    """Return the layers of each domain; those without layers are left out, but for a group this is an error.
 
     A layer belongs to the first group that picks it. Frozen weights are not touched: neither those that need no
     gradient nor those that ``freeze`` names. Raises ``ValueError`` when a group, or all together, pick nothing.
@@ -63,7 +71,7 @@ def build_domains(model: nn.Module, config: SparsifyConfig) -> list[Domain]:
     if not config.enabled:
         return []
     left = [weight for weight in matrix_weights(model) if _learns(weight, config.freeze)]
-    domains: list[Domain] = []
+    domains: list[tuple[DomainSettings, list[MatrixWeight]]] = []
     for settings in resolve_domains(config):
         choice = settings.choice
         own = chosen(left, types=choice.types, include=choice.include, exclude=choice.exclude)
@@ -71,7 +79,7 @@ def build_domains(model: nn.Module, config: SparsifyConfig) -> list[Domain]:
             raise ValueError(f"{settings.label}include: must pick a layer that no group before picks, {_got(choice)}")
         left = [weight for weight in left if weight not in own]
         if own:
-            domains.append(_domain(settings, own))
+            domains.append((settings, own))
     if not domains:
         raise ValueError(f"layers: must pick at least one layer of the model, {_got(config.layers)}")
     return domains

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RecipeError
 from pipeline.stage import StageContext, StageResult
+from pipeline.training.freezing import names_to_freeze
 from pipeline.training.loop import num_steps, task_objective, train
-from stages.distill.teaching import distillation
+from stages.distill.teaching import check_weights, distillation
 from stages.sparsify.config import SparsifyConfig
+from stages.sparsify.course import resolve_course
+from stages.sparsify.domains import pick_layers
+from stages.sparsify.settings import resolve_domains
 from stages.sparsify.sparsifier import Sparsifier
 from stages.sparsify.zeros import gzip_bytes, gzip_metrics, layer_details, schedule_details, sparsity_metrics
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from pipeline.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +56,22 @@ def sparsify(context: StageContext) -> StageResult:
     )
     pruner.finish()
     return _result(context, model, pruner, training.details())
+
+
+def check_sparsify(
+    config: SparsifyConfig, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None]
+) -> None:
+    """Raise ``ValueError`` for settings that do not fit the model, whatever widths stages before this one leave."""
+    names_to_freeze(model, config.freeze)
+    pick_layers(model, config)
+    total = num_steps(config, task)
+    for settings in resolve_domains(config):
+        try:
+            resolve_course(settings.schedule, settings.initial_sparsity, settings.sparsity, total)
+        except ValueError as error:
+            raise ValueError(f"{settings.label}{error}") from None
+    if config.distill is not None:
+        check_weights(config.distill, model, teacher, "distill.")
 
 
 def _result(context: StageContext, model: PreTrainedModel, pruner: Sparsifier, details: dict[str, Any]) -> StageResult:
