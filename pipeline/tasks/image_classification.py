@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from pipeline.data.files import TEXT_TYPES
 from pipeline.data.image_files import find_image, image_folders
 from pipeline.errors import DataError
 from pipeline.tasks.classification import Classification
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_IMAGE = "the image is null; drop the row"
 SAMPLE = (0,)
 """Images of the training split by which two processors are compared."""
 PIXEL_TOLERANCE = 0.1
@@ -88,6 +90,7 @@ def build(source: TaskSource, *, model: ModelSource, processor_dir: Path | None,
     loaded = load_processor(model, processor_dir)
 
     def split(rows: Rows) -> EncodedImages:
+        _check_files(source, rows)
         return EncodedImages(rows.split, _encoder(source, rows, loaded), rows.take(labels.encode(rows)))
 
     return ImageClassification(
@@ -99,6 +102,24 @@ def build(source: TaskSource, *, model: ModelSource, processor_dir: Path | None,
         processor=loaded,
         sample=lambda processor: _encoder(source, chosen.train, processor)(SAMPLE),
     )
+
+
+def _check_files(source: TaskSource, rows: Rows) -> None:
+    """Raise ``DataError`` for the first row that names no image file, before all of them are read or any is trained on.
+
+    Whoever mends it later, when the file is first read, changes the data of what was trained meanwhile.
+    """
+    if getattr(rows.data.features[source.image], "dtype", None) not in TEXT_TYPES:
+        return
+    folders, names = image_folders(source.dataset), rows.column(source.image).to_pylist()
+    for row in range(len(names)) if rows.kept is None else rows.kept.tolist():
+        if names[row] is None or find_image(names[row], folders) is None:
+            reason = NO_IMAGE if names[row] is None else f"no such image file: {names[row]}"
+            raise DataError(f"{_where(source, rows, row)}: {reason}")
+
+
+def _where(source: TaskSource, rows: Rows, row: int) -> str:
+    return f"task.image: split {rows.split!r}, row {row + 1}, column {source.image!r}"
 
 
 def _encoder(source: TaskSource, rows: Rows, loaded: LoadedProcessor) -> Any:
@@ -114,8 +135,7 @@ def _encoder(source: TaskSource, rows: Rows, loaded: LoadedProcessor) -> Any:
             try:
                 images.append(_open(data[row][source.image], folders).convert(mode))
             except (OSError, ValueError, TypeError) as error:
-                place = f"task.image: split {rows.split!r}, row {row + 1}, column {source.image!r}"
-                raise DataError(f"{place}: {error}") from error
+                raise DataError(f"{_where(source, rows, row)}: {error}") from error
         pixels = loaded.processor(images=images, return_tensors="np")["pixel_values"]
         return np.ascontiguousarray(pixels, dtype=np.float32)
 
@@ -134,7 +154,7 @@ def _open(value: Any, folders: Sequence[Path]) -> Image:
         with Image.open(path) as image:
             return ImageOps.exif_transpose(image)
     if value is None:
-        raise ValueError("the image is null; drop the row")
+        raise ValueError(NO_IMAGE)
     pixels = np.asarray(value)
     if pixels.ndim not in (2, 3) or pixels.dtype == object:
         raise ValueError(f"must be an image, a path, or pixels of 2 or 3 axes, got {type(value).__name__}")

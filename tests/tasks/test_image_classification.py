@@ -114,10 +114,20 @@ def test_batches_made_again_each_time_equal_those_of_the_array(digits):
     ],
 )
 def test_what_is_no_image_is_refused_with_its_row(tmp_path, images, message):
-    task = task_of(save(tmp_path, images))
     with pytest.raises(DataError) as caught:
-        task.train.batch(range(4))
+        task_of(save(tmp_path, images)).train.batch(range(4))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["absent.png", None])
+def test_a_missing_file_of_any_row_used_is_found_before_anything_is_read(tmp_path, missing):
+    Image.fromarray(PIXELS[0]).save(tmp_path / "there.png")
+    source = save(tmp_path / "saved", [str(tmp_path / "there.png")] * 3 + [missing])
+    assert len(task_of(source, train_rows=3, validation_rows=3).train) == 3
+    with pytest.raises(
+        DataError, match=r"split 'validation', row 4, column 'image': (no such image file|the image is)"
+    ):
+        task_of(source, train_rows=3)
 
 
 def test_a_damaged_image_is_refused_with_its_row(tmp_path):
