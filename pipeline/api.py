@@ -213,7 +213,10 @@ def convert_config(
     given = None if like is None else read(like, stages=stages).document()
     converted = convert(Path(path), stages=stages, like=given, steps_per_epoch=steps_per_epoch)
     if output is not None:
-        Path(output).write_text(converted.text, "utf-8")
+        try:
+            Path(output).write_text(converted.text, "utf-8")
+        except OSError as error:
+            raise RecipeError(f"{output}: cannot be written ({error.strerror}); must be a new file") from error
     return converted
 
 

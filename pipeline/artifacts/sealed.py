@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+ODD_NAMES = "surrogatepass"
+"""What lets names of files through that are not UTF-8, there and back: ``json.loads`` reads bytes so, too."""
+
 
 def finite(value: Any) -> Any:
     """Return ``value`` with null for each number in it that JSON has no spelling for: nan and the infinite ones."""
@@ -24,13 +27,15 @@ def canonical(document: Any) -> str:
 
 def digest(document: Any) -> str:
     """Return the sha256 of the canonical JSON of ``document``, in hexadecimal."""
-    return hashlib.sha256(canonical(document).encode()).hexdigest()
+    return hashlib.sha256(canonical(document).encode(errors=ODD_NAMES)).hexdigest()
 
 
 def seal(document: Mapping[str, Any]) -> bytes:
     """Return ``document`` as indented JSON for people, with a ``digest`` of the rest of it."""
     sealed = {**document, "digest": digest(document)}
-    return (json.dumps(sealed, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(sealed, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(
+        errors=ODD_NAMES
+    )
 
 
 def unseal(data: bytes) -> dict[str, Any]:

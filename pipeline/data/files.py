@@ -49,6 +49,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text at byte {error.start}; write it as UTF-8") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: nested too deeply to be read; a row must be an object of columns") from error
     except (OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 

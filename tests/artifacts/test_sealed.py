@@ -1,4 +1,5 @@
 import math
+import os
 
 import pytest
 
@@ -44,3 +45,8 @@ def test_missing_or_damaged_cache_reads_as_empty(tmp_path):
     assert read_sealed(path) == {}
     path.write_bytes(seal(DOCUMENT))
     assert read_sealed(path) == DOCUMENT
+
+
+def test_a_name_that_is_no_text_in_utf8_reads_back_equal():
+    document = {os.fsdecode(b"donn\xe9es"): 1}
+    assert unseal(seal(document)) == document

@@ -74,6 +74,12 @@ def test_a_missing_file_is_told(tmp_path):
         convert_config(tmp_path / "none.yaml", stages=KNOWN)
 
 
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "old.yaml").write_text(WEIGHTS)
+    with pytest.raises(RecipeError, match=r"no/new.yaml: cannot be written \(No such file or directory\); must be a"):
+        convert_config(tmp_path / "old.yaml", output=tmp_path / "no" / "new.yaml", stages=KNOWN)
+
+
 def test_the_command_prints_the_recipe_or_writes_it_and_tells_what_it_left_out(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("pipeline.api.convert_config.__kwdefaults__", {"output": None, "like": None, "stages": KNOWN})
     (tmp_path / "old.yaml").write_text(WEIGHTS)

@@ -142,3 +142,12 @@ def test_twenty_thousand_rows_are_read_without_a_cache_in_under_a_second(tmp_pat
     assert len(load("json", train=path)["train"]) == 20_000
     assert time.process_time() - started < 1
     assert not cache.exists()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_rows_nested_without_end_are_refused(tmp_path, whole):
+    path = tmp_path / "deep.json"
+    deep = "[" * 100_000 + "]" * 100_000
+    path.write_text(deep if whole else f'{{"text": {deep}}}')
+    with pytest.raises(DataError, match=r"deep.json: nested too deeply to be read; a row must be an object"):
+        read_table("json", path)
