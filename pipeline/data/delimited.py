@@ -52,12 +52,15 @@ def parse_tsv(path: Path, text: str, as_text: Collection[str]) -> dict[str, list
 
 
 def _rows(path: Path, text: str, delimiter: str, quoting: Any) -> list[tuple[int, list[str]]]:
-    """Return each row with the number of its last line."""
+    """Return each row with the number of its last line; no field is too long."""
+    limit = csv.field_size_limit(max(1, len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     try:
         return [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not delimited text: {error}") from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _check_even(path: Path, rows: list[tuple[int, list[str]]], hint: str = "") -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import SafeRepresenter
 
 from pipeline.recipe.budget import BudgetSource, PruningConfig, StageBudget
 from pipeline.recipe.document import Path_, dotted
@@ -17,6 +18,20 @@ from pipeline.recipe.training import StageConfig, TrainingConfig
 from pipeline.surgery.groups import Kind
 
 LENGTH = ("epochs", "steps")
+LINE_BREAKS = ("\x85", "\u2028", "\u2029")
+"""Characters that YAML takes for line breaks unless they are written as escapes, between double quotation marks."""
+
+
+class _Representer(SafeRepresenter):
+    """Writes every text such that it reads back equal."""
+
+
+def _as_it_is(representer: SafeRepresenter, text: str) -> Any:
+    style = '"' if any(character in text for character in LINE_BREAKS) else None
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Representer.add_representer(str, _as_it_is)
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,7 @@ class Recipe:
         """Return ``document()`` as YAML."""
         stream = io.StringIO()
         writer = YAML(typ="safe", pure=True)
+        writer.Representer = _Representer
         writer.default_flow_style = False
         writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
         writer.allow_unicode = True

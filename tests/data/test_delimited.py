@@ -92,3 +92,10 @@ def test_a_column_of_text_is_text_whatever_it_looks_like(read, kind, cells):
 def test_other_columns_are_numbers_only_where_no_cell_could_mean_anything_else(read, cells, values):
     text = "\n".join(["text,label", *(f"x,{cell}" for cell in cells)])
     assert [label for _, label in read(text, "csv")] == values
+
+
+@pytest.mark.parametrize(("kind", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_a_field_may_be_of_any_length_and_the_modules_limit_stays_as_it_was(read, kind, delimiter):
+    before, long = csv.field_size_limit(), "x" * 200_000
+    assert read(f"text{delimiter}label\n{long}{delimiter}1\n", kind) == [(long, 1)]
+    assert csv.field_size_limit() == before

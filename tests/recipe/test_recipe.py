@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from pipeline.recipe import load_recipe, shipped_recipes
@@ -16,6 +18,16 @@ def test_a_dumped_recipe_reads_back_equal(load, tmp_path):
     assert again.stage("prune_heads").config.max_grad_norm is None
     assert isinstance(again.stage("prune_heads").config.warmup, float)
     assert again.dump() == recipe.dump()
+
+
+@pytest.mark.parametrize(
+    "name", ["po\x85s", "\x85", "a\u2028b", "a\u2029b", " a ", "é", "a\x7fb", "\ufeffa", "a\tb\r\n"]
+)
+def test_a_text_with_any_character_survives_a_dump(load, tmp_path, name):
+    recipe = load()
+    task = recipe.task.model_copy(update={"labels": (name, "other")})
+    (tmp_path / "dump.yaml").write_bytes(replace(recipe, task=task).dump().encode())
+    assert load_recipe(tmp_path / "dump.yaml", stages=STAGES).task.labels == (name, "other")
 
 
 def test_a_dump_holds_every_training_setting_so_that_later_defaults_change_nothing(load):
