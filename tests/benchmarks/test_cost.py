@@ -42,8 +42,9 @@ def test_the_sections_of_a_step_add_up_and_each_stage_has_those_it_does(cost, so
     assert [name for name, shares in by_stage.items() if shares["teacher"]] == list(by_stage)[1:]
     assert [name for name, shares in by_stage.items() if shares["pruner"]] == ["prune_heads", "prune_ffn"]
     assert all(shares["rest"] > -0.5 for shares in by_stage.values())
-    most = max(by_stage, key=lambda name: by_stage[name]["pruner"])
-    assert f"Pruner: at most {by_stage[most]['pruner']}% ({most}), asked at most 5%." in told
+    most = max(shares["pruner"] for shares in by_stage.values())
+    rounded_alike = [name for name, shares in by_stage.items() if shares["pruner"] == most]
+    assert any(f"Pruner: at most {most}% ({name}), asked at most 5%." in told for name in rounded_alike)
 
 
 def test_the_clock_leaves_the_loop_as_it_was(cost, source, tmp_path):
