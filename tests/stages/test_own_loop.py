@@ -83,4 +83,5 @@ def test_units_are_not_judged_by_weights_that_do_not_learn(small_bert, kind, con
 def test_what_judges_no_unit_may_be_frozen(small_bert):
     kinds = ((MovementPruner, {**HEADS, "freeze": ["query", "embeddings"]}), (TaylorPruner, {"criterion": "l1"}))
     for kind, config in kinds:
-        kind(small_bert(), {"freeze": ["layer.0"], **config}, num_steps=5)
+        pruner = kind(small_bert(), {"freeze": ["layer.0"], **config}, num_steps=5)
+        assert pruner.config.freeze
