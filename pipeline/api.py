@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.run import RECIPE, Artifact, Run
+from pipeline.artifacts.layout import RECIPE
+from pipeline.artifacts.run import Artifact, Run
 from pipeline.errors import RecipeError
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.reporting.measurement import Measurement, find_target, measure

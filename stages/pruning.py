@@ -14,7 +14,6 @@ from pipeline.stage import StageContext, StageResult
 from pipeline.surgery.equality import CHECKED_ROWS, condense_checked
 from pipeline.surgery.groups import Kind, PruningGroup, dissect
 from pipeline.training.evaluation import evaluate
-from pipeline.training.freezing import names_to_freeze
 from pipeline.training.loop import num_steps, task_objective, train
 from pipeline.training.pruner import CutsWhileTraining, Pruner
 from stages.distill.teaching import check_weights, distillation
@@ -77,7 +76,6 @@ def check_pruning(
     config: Any, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None], build: Build
 ) -> None:
     """Raise ``ValueError`` where the settings of a pruning stage do not fit the model, which stays as it is."""
-    names_to_freeze(model, config.freeze)
     total, groups = num_steps(config, task), dissect(model)
     span = resolve_span(config.prune_begin, config.prune_end, total)
     if any(group.num_units for group in groups if group.kind == config.prunes):

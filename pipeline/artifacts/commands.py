@@ -7,7 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from pipeline.artifacts.run import RECIPE
+from pipeline.artifacts.layout import RECIPE
 
 UNFIT = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]+")
 """What no run may be called by."""

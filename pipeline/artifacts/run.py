@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.asked import is_as_asked, read_asked
+from pipeline.artifacts.commands import run_command
 from pipeline.artifacts.commit import MANIFEST, needs_recovery, recover
 from pipeline.artifacts.digests import DigestCache, file_digest
+from pipeline.artifacts.layout import HISTORY, KEEP_PLAN, MODEL, RECIPE, SCORES, TOTAL_KEEP_PLAN
 from pipeline.artifacts.lock import RunLock, holder
 from pipeline.artifacts.manifest import Manifest, list_files
 from pipeline.artifacts.sealed import digest
@@ -23,11 +25,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipeline.surgery.keep_plan import KeepPlan
-
-WORK = "work"
-RECIPE = "recipe.yaml"
-MODEL, SCORES, HISTORY = "model", "scores.safetensors", "metrics.jsonl"
-KEEP_PLAN, TOTAL_KEEP_PLAN = "keep_plan.json", "total_keep_plan.json"
 
 
 @dataclass(frozen=True)
@@ -123,8 +120,6 @@ class Artifact(ArtifactViews):
 
     def how_to_redo(self) -> str:
         """Return the command that makes this artifact anew, as the end of a message."""
-        from pipeline.artifacts.commands import run_command
-
         return f"redo it with: {run_command(self.path.parent, self.name)}"
 
     def _read_plan(self, name: str) -> KeepPlan | None:

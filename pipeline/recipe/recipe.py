@@ -64,6 +64,11 @@ class Recipe:
         """Return the stage called ``name``; raises ``KeyError`` when there is none."""
         return {stage.name: stage for stage in self.stages}[name]
 
+    def section(self, stage: str, setting: str) -> str:
+        """Return the section that says the ``setting`` of the stage called ``stage``: its own, or what all inherit."""
+        path = f"stages.{stage}"
+        return "training" if self.provenance.get(f"{path}.{setting}", "").startswith("training (") else path
+
     def stage_budget(self, index: int) -> StageBudget | None:
         """Return the budget as the stage at ``index`` meets it; None where there is none, or it prunes nothing."""
         if self.budget is None or not isinstance(self.stages[index].config, PruningConfig):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.commands import run_command
-from pipeline.artifacts.run import RECIPE, Artifact, Run
+from pipeline.artifacts.layout import RECIPE
+from pipeline.artifacts.run import Artifact, Run
 from pipeline.errors import RecipeError
 
 if TYPE_CHECKING:

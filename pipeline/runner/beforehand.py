@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RecipeError
@@ -22,20 +23,24 @@ def check_stages(bench: Workbench, names: Collection[str]) -> None:
     """
     from pipeline.training.requirements import check_machine
 
-    inspector = bench.inspector
-    asked = [index for index, stage in enumerate(inspector.recipe.stages) if stage.name in names]
-    for index in asked:
-        check_machine(inspector.recipe.stages[index].config)
+    recipe = bench.inspector.recipe
+    asked = {index: stage for index, stage in enumerate(recipe.stages) if stage.name in names}
+    for said in asked.values():
+        check_machine(said.config, where=partial(recipe.section, said.name))
     model: PreTrainedModel | None = None
-    for index in asked:
-        stage, config = inspector.stages[index], inspector.recipe.stages[index].config
+    for index, said in asked.items():
+        stage = bench.inspector.stages[index]
         if not isinstance(stage, CheckedStage):
             return
         model = model or bench.model_before(index)
+        from pipeline.training.freezing import names_to_freeze
+
         try:
-            stage.check(config, model, bench.task, _teacher(bench, index, model))
+            names_to_freeze(model, said.config.freeze)
+            stage.check(said.config, model, bench.task, _teacher(bench, index, model))
         except ValueError as error:
-            raise RecipeError(f"stages.{inspector.recipe.stages[index].name}.{error}") from None
+            setting, _, _ = str(error).partition(":")
+            raise RecipeError(f"{recipe.section(said.name, setting)}.{error}") from None
 
 
 def _teacher(bench: Workbench, index: int, model: PreTrainedModel) -> Callable[[], PreTrainedModel | None]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from pipeline import interruption
 from pipeline.artifacts.asked import keep_asked
 from pipeline.artifacts.commit import delete, recover, write_file, writing
+from pipeline.artifacts.layout import RECIPE
 from pipeline.artifacts.lock import RunLock, holder
-from pipeline.artifacts.run import RECIPE, Run
+from pipeline.artifacts.run import Run
 from pipeline.errors import ArtifactError
 from pipeline.runner import processes
 from pipeline.runner.planning import Plan

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.layout import RECIPE
 from pipeline.artifacts.lock import Holder, holder
-from pipeline.artifacts.run import RECIPE, Artifact, Run
+from pipeline.artifacts.run import Artifact, Run
 from pipeline.errors import ArtifactError, CompressionError
 from pipeline.runner.inspection import StagePlan
 from pipeline.runner.planning import build_plan

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline import interruption
 from pipeline.artifacts.commit import commit, discard_candidate, new_candidate, reach, writing
 from pipeline.artifacts.fingerprint import derive_seed, fingerprint
+from pipeline.artifacts.layout import HISTORY, KEEP_PLAN, MODEL, SCORES, TOTAL_KEEP_PLAN
 from pipeline.artifacts.manifest import Manifest, environment, file_digests, now
-from pipeline.artifacts.run import HISTORY, KEEP_PLAN, MODEL, SCORES, TOTAL_KEEP_PLAN
 from pipeline.artifacts.stage_folders import folder_name
 from pipeline.runner import processes
 from pipeline.runner.work import StageWork

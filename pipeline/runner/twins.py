@@ -6,8 +6,9 @@ import logging
 import shlex
 from dataclasses import dataclass
 
+from pipeline.artifacts.layout import RECIPE
 from pipeline.artifacts.lock import holder
-from pipeline.artifacts.run import RECIPE, Run
+from pipeline.artifacts.run import Run
 from pipeline.errors import ArtifactError
 from pipeline.runner.planning import Plan
 

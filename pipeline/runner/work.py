@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.artifacts.commit import GONE, MANIFEST, delete, write_file, writing
-from pipeline.artifacts.run import WORK, Artifact, Run
+from pipeline.artifacts.layout import WORK
+from pipeline.artifacts.run import Artifact, Run
 from pipeline.artifacts.sealed import read_sealed, seal
 from pipeline.errors import ArtifactError
 

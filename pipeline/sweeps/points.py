@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from pipeline.artifacts.run import RECIPE, Artifact, Run
+from pipeline.artifacts.layout import RECIPE
+from pipeline.artifacts.run import Artifact, Run
 from pipeline.artifacts.sealed import canonical
 from pipeline.errors import ArtifactError, RecipeError
 from pipeline.recipe import Recipe, load_recipe

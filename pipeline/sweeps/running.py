@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import interruption
-from pipeline.artifacts.run import RECIPE, Run
+from pipeline.artifacts.layout import RECIPE
+from pipeline.artifacts.run import Run
 from pipeline.errors import CompressionError, RecipeError
 from pipeline.recipe import Recipe
 from pipeline.runner import build_plan, execute, processes

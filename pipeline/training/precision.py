@@ -19,12 +19,10 @@ MARGIN = 0.9
 """bf16 must take less than this share of float32's time, so that noise does not decide."""
 
 
-def check_precision(mixed_precision: str, device: torch.device) -> None:
-    """Raise ``RecipeError`` where the device cannot do what the recipe asks."""
+def check_precision(mixed_precision: str, device: torch.device, *, where: str = "training") -> None:
+    """Raise ``RecipeError`` where the device cannot do what the recipe asks in its section ``where``."""
     if mixed_precision == "fp16" and device.type != "cuda":
-        raise RecipeError(
-            f"training.mixed_precision: fp16 needs a CUDA device, got {device.type}; use auto, bf16 or no"
-        )
+        raise RecipeError(f"{where}.mixed_precision: fp16 needs a CUDA device, got {device.type}; use auto, bf16 or no")
 
 
 def autocast(mixed_precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 FOLDER = "tracking"
 
 
-def check_tracking(tracking: str) -> None:
-    """Raise ``RecipeError`` where the tracker's library is missing."""
+def check_tracking(tracking: str, *, where: str = "training") -> None:
+    """Raise ``RecipeError`` where the library is missing of the tracker in the recipe's section ``where``."""
     if find_spec(tracking) is None:
         raise RecipeError(
-            f"training.tracking: {tracking} is not installed; install it with: python -m pip install {tracking}, "
+            f"{where}.tracking: {tracking} is not installed; install it with: python -m pip install {tracking}, "
             "or leave tracking out"
         )
 

@@ -31,10 +31,8 @@ class Distill:
         self, config: Any, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None]
     ) -> None:
         """Raise ``ValueError`` for settings that do not fit the model or the teacher."""
-        from pipeline.training.freezing import names_to_freeze
         from stages.distill.teaching import check_weights
 
-        names_to_freeze(model, config.freeze)
         check_weights(config, model, teacher)
 
     def run(self, context: StageContext) -> StageResult:

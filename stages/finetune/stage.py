@@ -33,10 +33,7 @@ class Finetune:
     def check(
         self, config: Any, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None]
     ) -> None:
-        """Raise ``ValueError`` for settings that do not fit the model."""
-        from pipeline.training.freezing import names_to_freeze
-
-        names_to_freeze(model, config.freeze)
+        """Accept every model."""
 
     def run(self, context: StageContext) -> StageResult:
         """Return the model trained."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RecipeError
 from pipeline.stage import StageContext, StageResult
-from pipeline.training.freezing import names_to_freeze
 from pipeline.training.loop import num_steps, task_objective, train
 from stages.distill.teaching import check_weights, distillation
 from stages.sparsify.config import SparsifyConfig
@@ -62,7 +61,6 @@ def check_sparsify(
     config: SparsifyConfig, model: PreTrainedModel, task: Task, teacher: Callable[[], PreTrainedModel | None]
 ) -> None:
     """Raise ``ValueError`` for settings that do not fit the model, whatever widths stages before this one leave."""
-    names_to_freeze(model, config.freeze)
     pick_layers(model, config)
     total = num_steps(config, task)
     for settings in resolve_domains(config):

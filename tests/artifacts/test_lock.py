@@ -23,7 +23,8 @@ def test_lock_is_free_again_after_the_block_and_after_an_error(tmp_path):
         raise RuntimeError
     assert holder(tmp_path) is None
     with RunLock(tmp_path):
-        pass
+        assert holder(tmp_path) is not None
+    assert holder(tmp_path) is None
 
 
 def test_reader_that_asks_who_works_does_not_keep_a_writer_out(tmp_path):

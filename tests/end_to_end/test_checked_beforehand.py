@@ -27,8 +27,8 @@ SPARSIFY = {"uses": "sparsify", "sparsity": 0.5}
 @pytest.mark.parametrize(
     ("stage", "settings", "expected"),
     [
-        (2, {"mixed_precision": "fp16"}, "training.mixed_precision: fp16 needs a CUDA device, got cpu"),
-        (2, {"tracking": "wandb"}, "training.tracking: wandb is not installed"),
+        (2, {"mixed_precision": "fp16"}, "stages.recover_heads.mixed_precision: fp16 needs a CUDA device, got cpu"),
+        (2, {"tracking": "wandb"}, "stages.recover_heads.tracking: wandb is not installed"),
         (2, {"freeze": ["nothing_so"]}, r"stages.recover_heads.freeze: must be found in .*, got 'nothing_so'"),
         (4, {"freeze": ["."]}, "stages.recover_ffn.freeze: must leave a parameter that learns"),
         (
@@ -65,6 +65,21 @@ def test_a_later_stages_setting_that_cannot_work_is_refused_before_anything_is_w
         run(text_recipe, runs_dir=folder)
     assert "\n" not in str(refused.value)
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"mixed_precision": "fp16"}, r"^training.mixed_precision: fp16 needs a CUDA device, got cpu"),
+        ({"freeze": ["nothing_so"]}, r"^training.freeze: must be found in .*, got 'nothing_so'"),
+    ],
+)
+def test_a_setting_that_all_stages_inherit_is_told_from_where_it_was_said(text_recipe, tmp_path, settings, expected):
+    if torch.cuda.is_available() and "mixed_precision" in settings:
+        pytest.skip("this machine has what is asked for")
+    text_recipe["training"] = {**text_recipe.get("training", {}), **settings}
+    with pytest.raises(RecipeError, match=expected):
+        run(text_recipe, runs_dir=tmp_path)
 
 
 def test_every_stage_checks_itself(text_recipe):

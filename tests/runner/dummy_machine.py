@@ -118,7 +118,7 @@ PARTS = {
         "save_model": save_model,
     },
     "pipeline.tasks": {"build_task": lambda source, *, model, processor_dir, seed: DummyTask()},
-    "pipeline.training.requirements": {"check_machine": lambda config: None},
+    "pipeline.training.requirements": {"check_machine": lambda config, where: None},
     "pipeline.training.evaluation": {"evaluate": lambda model, task: {"validation/accuracy": sum(model.numbers) % 1.0}},
     "pipeline.reporting.profile": {
         "profile_stage": lambda model, reference, task, folder: {"latency_b1_ms": float(next(LATENCY))},
