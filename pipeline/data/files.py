@@ -20,13 +20,17 @@ TEXT_TYPES = ("string", "large_string")
 """Arrow's names of text."""
 
 
-def read_table(kind: str, path: Path, as_text: Collection[str] = ()) -> pa.Table:
+def read_table(kind: str, path: Path, as_text: Collection[str] = (), needed: Collection[str] = ()) -> pa.Table:
     """Return the rows of one file of ``kind`` (of ``FORMATS``); raises ``DataError`` naming the file and line.
 
-    ``as_text`` are columns in which a CSV or TSV file holds text even where all of it looks like numbers.
+    ``as_text`` are columns in which a CSV or TSV file holds text even where all of it looks like numbers. Where all
+    columns ``needed`` are there the table has no others.
     """
     with _explained(path):
-        return _read_parquet(path) if kind == "parquet" else _to_table(path, PARSERS[kind](path, as_text))
+        if kind == "parquet":
+            return _read_parquet(path, needed)
+        columns = PARSERS[kind](path, as_text)
+        return _to_table(path, {name: columns[name] for name in needed} if _are_in(columns, needed) else columns)
 
 
 def read_text_column(kind: str, path: Path, name: str) -> list[Any]:
@@ -34,8 +38,8 @@ def read_text_column(kind: str, path: Path, name: str) -> list[Any]:
     with _explained(path):
         if kind != "parquet":
             return PARSERS[kind](path, (name,)).get(name, [])
-        table = _read_parquet(path, name)
-        is_text = table.num_columns > 0 and str(table.schema.field(name).type) in TEXT_TYPES
+        table = _read_parquet(path, (name,))
+        is_text = name in table.column_names and str(table.schema.field(name).type) in TEXT_TYPES
         return table.column(name).to_pylist() if is_text else []
 
 
@@ -88,14 +92,17 @@ def _read_tsv(path: Path, as_text: Collection[str]) -> Columns:
     return parse_tsv(path, _read_text(path), as_text)
 
 
-def _read_parquet(path: Path, only: str | None = None) -> pa.Table:
-    """Return all columns, or the one called ``only``, or none if there is no such column."""
+def _are_in(columns: Collection[str], needed: Collection[str]) -> bool:
+    return bool(needed) and set(needed) <= set(columns)
+
+
+def _read_parquet(path: Path, needed: Collection[str]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     try:
-        names = None if only is None else [name for name in parquet.read_schema(path).names if name == only]
-        table = parquet.read_table(path, columns=names)
+        is_whole = _are_in(parquet.read_schema(path).names, needed)
+        table = parquet.read_table(path, columns=list(needed) if is_whole else None)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: not a Parquet file: {error}") from error
     for index, column in enumerate(table.columns):

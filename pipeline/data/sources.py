@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def load_splits(source: DatasetSource, as_text: Collection[str] = ()) -> Mapping[str, Dataset]:
+def load_splits(
+    source: DatasetSource, as_text: Collection[str] = (), needed: Collection[str] = ()
+) -> Mapping[str, Dataset]:
     """Return the data set's splits by name; raises ``DataError`` in one line when it cannot be read.
 
     Local files are read into memory, so that nothing needs to be written anywhere. ``as_text`` are columns that a CSV
-    or TSV file, which has no types, holds text in.
+    or TSV file, which has no types, holds text in. Of a local file that has all columns ``needed`` no other is read: it
+    may hold what no table can.
     """
     from pipeline.data.files import FORMATS
 
@@ -31,7 +34,7 @@ def load_splits(source: DatasetSource, as_text: Collection[str] = ()) -> Mapping
         return _builtin_splits(source)
     assert source.path is not None
     if source.path in FORMATS and not _names_addresses(source.data_files):
-        return _file_splits(source.path, source.data_files or {}, as_text)
+        return _file_splits(source.path, source.data_files or {}, as_text, needed)
     folder = Path(source.path)
     if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return _saved_splits(folder)
@@ -67,7 +70,7 @@ def _as_list(files: str | Sequence[str]) -> list[str]:
 
 
 def _file_splits(
-    kind: str, data_files: Mapping[str, str | Sequence[str]], as_text: Collection[str]
+    kind: str, data_files: Mapping[str, str | Sequence[str]], as_text: Collection[str], needed: Collection[str]
 ) -> Mapping[str, Dataset]:
     import pyarrow as pa
     from datasets import Dataset
@@ -76,7 +79,7 @@ def _file_splits(
 
     splits = {}
     for split, files in data_files.items():
-        tables = [read_table(kind, Path(file), as_text) for file in _as_list(files)]
+        tables = [read_table(kind, Path(file), as_text, needed) for file in _as_list(files)]
         try:
             splits[split] = Dataset(pa.concat_tables(tables, promote_options="permissive"))
         except (pa.ArrowException, ValueError, TypeError) as error:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -43,14 +44,20 @@ class Combination:
 def read_axes(vary: Sequence[str] | Mapping[str, Sequence[Any]]) -> list[Axis]:
     """Return the axes of ``{PATH: [VALUE, …]}``, or of texts as for ``--vary``."""
     if isinstance(vary, Mapping):
-        return [_checked(path, tuple(_as_written(value) for value in values)) for path, values in vary.items()]
+        return [_checked(path, tuple(_as_written(path, value) for value in values)) for path, values in vary.items()]
     return [read_axis(text) for text in vary]
 
 
-def _as_written(value: Any) -> str:
-    """Return ``value`` as one would write it after ``--vary PATH=``."""
+def _as_written(path: str, value: Any) -> str:
+    """Return ``value`` as one would write it after ``--vary PATH=``; a number of NumPy's or torch's as Python's own."""
+    value = str(value) if isinstance(value, Path) else value
+    if not isinstance(value, (str, bool, int, float)) and getattr(value, "shape", None) == ():
+        value = value.item()
     is_plain = isinstance(value, str) and PLAIN_TEXT.fullmatch(value) and value not in ("true", "false", "null")
-    return str(value) if is_plain else json.dumps(value)
+    try:
+        return str(value) if is_plain else json.dumps(value)
+    except (TypeError, ValueError):
+        raise RecipeError(f"--vary: {path} must have values of plain data, got {shown(value)}") from None
 
 
 def read_axis(text: str) -> Axis:

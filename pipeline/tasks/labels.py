@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pipeline.recipe.sources import TaskSource
     from pipeline.tasks.rows import Rows
 
+WHOLE, DECIMAL = re.compile(r"-?[0-9]+"), re.compile(r"-?[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?")
+TRUTH: Mapping[str, bool] = {"false": False, "true": True}
 LARGEST_VALUE = float(np.finfo(np.float32).max)
 
 logger = logging.getLogger(__name__)
@@ -27,7 +30,7 @@ class Labels:
     column: str
     names: tuple[str, ...]
     by_name: bool
-    """Whether the column holds the names (as text, or as numbers that are names) instead of class numbers."""
+    """Whether the column holds the names (as text, or as the numbers that they write) instead of class numbers."""
 
     @property
     def is_regression(self) -> bool:
@@ -77,8 +80,12 @@ class Labels:
         if self.is_regression:
             return _as_numbers(values, rows, self.column)
         if self.by_name:
-            numbers = {name: number for number, name in enumerate(self.names)}
-            encoded = np.array([numbers.get(_name(value), -1) for value in values], dtype=np.int64)
+            numbers: dict[Any, int] = {name: number for number, name in enumerate(self.names)}
+            numbers |= {written: number for name, number in numbers.items() if (written := _number(name)) is not None}
+            encoded = np.array(
+                [numbers.get(value, -1) if isinstance(value, (str, int, float)) else -1 for value in values],
+                dtype=np.int64,
+            )
             wrong = "is not one of the classes"
         else:
             encoded = np.asarray(_as_classes(values, rows, self.column), dtype=np.int64)
@@ -106,9 +113,11 @@ def find_labels(source: TaskSource, train: Rows) -> Labels:
         if not given:
             _check_spaces(values, train, source.label)
         return _checked(Labels(source.label, given or tuple(sorted(set(values))), by_name=True))
+    if given and _are_written(given, values):
+        return _checked(_unambiguous(Labels(source.label, given, by_name=True)))
     classes = _as_classes(values, train, source.label)
     if given:
-        return _checked(Labels(source.label, given, by_name=all(name.lstrip("-").isdigit() for name in given)))
+        return _checked(Labels(source.label, given, by_name=False))
     found = sorted(set(classes))
     if found != list(range(len(found))):
         raise DataError(
@@ -143,6 +152,37 @@ def _checked(labels: Labels) -> Labels:
     return labels
 
 
+def holds_decimals(source: TaskSource) -> bool:
+    """Say whether the classes are called by decimals, such as 3.10, which as numbers would not be told from 3.1."""
+    return any(_number(name) is not None and not WHOLE.fullmatch(name) for name in source.labels or ())
+
+
+def _are_written(names: Sequence[str], values: Sequence[Any]) -> bool:
+    """Say whether the names write numbers, or truth values where the column holds those alone."""
+    if all(isinstance(value, bool) for value in values):
+        return all(_number(name) in (0, 1) for name in names)
+    return all(_number(name) is not None and name.casefold() not in TRUTH for name in names)
+
+
+def _number(name: str) -> float | None:
+    """Return the number, or the truth value, that a name writes; None where it writes neither."""
+    if WHOLE.fullmatch(name):
+        return int(name)
+    return float(name) if DECIMAL.fullmatch(name) else TRUTH.get(name.casefold())
+
+
+def _unambiguous(labels: Labels) -> Labels:
+    first: dict[Any, str] = {}
+    for name in labels.names:
+        other = first.setdefault(_number(name), name)
+        if other != name:
+            raise DataError(
+                f"task.labels: {other} and {name} are one number, and column {labels.column!r} holds numbers; "
+                "name each class once, or give the data's labels as text"
+            )
+    return labels
+
+
 def _check_spaces(values: list[str], rows: Rows, column: str) -> None:
     """Raise ``DataError`` where two classes' names differ in nothing but the white space around them."""
     first: dict[str, str] = {}
@@ -160,14 +200,10 @@ def _as_classes(values: list[Any], rows: Rows, column: str) -> list[int]:
     for row, value in enumerate(values):
         if not isinstance(value, (int, float)) or not np.isfinite(value) or int(value) != value:
             raise DataError(
-                f"{_where(rows, column, row)}: label {value!r} is not a class; give class numbers or names, "
-                "or set task.regression: true"
+                f"{_where(rows, column, row)}: label {value!r} is not a class; give class numbers or names, list the "
+                "classes in task.labels if it is a name, or set task.regression: true"
             )
     return [int(value) for value in values]
-
-
-def _name(value: Any) -> str:
-    return str(int(value)) if isinstance(value, (int, float)) and value == value // 1 else str(value)
 
 
 def _as_numbers(values: list[Any], rows: Rows, column: str) -> np.ndarray:

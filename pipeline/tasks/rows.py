@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.data.sources import load_splits
 from pipeline.errors import DataError
+from pipeline.tasks.labels import holds_decimals
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -52,11 +53,13 @@ def choose_rows(source: TaskSource, columns: Mapping[str, tuple[str, ...]], seed
     """Return the rows the recipe names; raises ``DataError`` for a split or column that is missing or empty.
 
     ``columns`` are those that must be there, by the field of the task that names them, such as ``label``; only labels
-    may be numbers in a file without types.
+    may be numbers in a file without types, where ``task.labels`` does not call the classes by decimals.
     A share to select on is drawn by ``seed`` from train, after ``train_rows`` cut it, and rounded to a whole row.
     """
     as_text = {column for field, found in columns.items() if field != "label" for column in found}
-    splits = load_splits(source.dataset, as_text)
+    as_text |= {source.label} if holds_decimals(source) else set()
+    needed = tuple(dict.fromkeys(column for found in columns.values() for column in found))
+    splits = load_splits(source.dataset, as_text, needed)
 
     def rows(field: str, split: str, limit: int | None) -> Rows:
         if split not in splits:

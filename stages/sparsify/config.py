@@ -189,4 +189,5 @@ class SparsifyConfig(StageConfig):
     def training(self) -> TrainingConfig:
         """Return how to train, as the loop reads it: there ``schedule`` is that of the learning rate."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in TrainingConfig.model_fields}
-        return TrainingConfig(**{**fields, "schedule": self.lr_schedule})
+        # They have been checked; one who times a few steps sets what no recipe may.
+        return TrainingConfig.model_construct(**{**fields, "schedule": self.lr_schedule})

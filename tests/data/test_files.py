@@ -151,3 +151,11 @@ def test_rows_nested_without_end_are_refused(tmp_path, whole):
     path.write_text(deep if whole else f'{{"text": {deep}}}')
     with pytest.raises(DataError, match=r"deep.json: nested too deeply to be read; a row must be an object"):
         read_table("json", path)
+
+
+@pytest.mark.parametrize("write", [write_csv, write_tsv, write_jsonl, write_parquet])
+def test_of_a_file_with_all_columns_needed_no_other_is_read(tmp_path, write):
+    kind = {write_jsonl: "json"}.get(write, write.__name__.removeprefix("write_"))
+    path = write(tmp_path / "rows", ROWS[:1])
+    assert read_table(kind, path, needed=("label",)).column_names == ["label"]
+    assert read_table(kind, path, needed=("label", "absent")).column_names == ["text", "label"]

@@ -76,6 +76,14 @@ def test_times_are_told_for_every_stage_and_add_up(timed):
     assert lines[-1].endswith(" in all, from a few steps timed here and now")
 
 
+@pytest.mark.parametrize("uses", sorted(set(api.STAGES) - {stage["uses"] for stage in RECIPE["stages"]}))
+def test_stages_of_every_other_kind_are_timed_too(runs_dir, uses):
+    stages = [{"uses": "finetune", "steps": 3}, {"uses": uses, "steps": 3}]
+    rows = api.forecast(api.plan({**RECIPE, "stages": stages}, runs_dir=runs_dir / "kinds"), with_time=True)
+    assert [row.stage for row in rows] == ["first model", "finetune", uses]
+    assert all(row.seconds > 0 for row in rows[1:])
+
+
 def test_what_training_sets_is_said_to_be_set_by_training(runs_dir):
     rows = api.forecast(api.plan(RECIPE, runs_dir=runs_dir / "other", overrides=SET_BY_TRAINING))
     assert [row.costs is None for row in rows] == [False, False, True, True]

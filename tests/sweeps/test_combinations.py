@@ -1,4 +1,8 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
+import torch
 
 from pipeline.errors import RecipeError
 from pipeline.sweeps.combinations import Axis, combine, read_axes, read_axis
@@ -34,6 +38,16 @@ def test_an_axis_is_a_path_and_values_apart_at_outer_commas(text, axis):
 def test_an_axis_that_cannot_be_is_refused(text, message):
     with pytest.raises(RecipeError, match=message):
         read_axis(text)
+
+
+def test_values_of_numpy_torch_and_pathlib_are_taken_for_what_they_say():
+    vary = {"seed": np.arange(2), "s": [np.float32(0.5), torch.tensor(3)], "model": [Path("a/b")]}
+    assert read_axes(vary) == [Axis("seed", ("0", "1")), Axis("s", ("0.5", "3")), Axis("model", ('"a/b"',))]
+
+
+def test_a_value_that_no_recipe_can_hold_is_refused():
+    with pytest.raises(RecipeError, match="--vary: seed must have values of plain data, got "):
+        read_axes({"seed": [object()]})
 
 
 def test_values_from_python_are_those_that_the_command_would_be_given():

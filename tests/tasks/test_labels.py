@@ -28,6 +28,13 @@ def source(**fields):
         ([1, 0, 1], {"labels": ["bad", "good", "unseen"]}, ["bad", "good", "unseen"], [1, 0, 1]),
         ([1, -1, 1], {"labels": ["-1", "0", "1"]}, ["-1", "0", "1"], [2, 0, 2]),
         ([5.0, 1.0, 5.0], {"labels": ["1", "5"]}, ["1", "5"], [1, 0, 1]),
+        ([2.0, 0.0, 1.0], {"labels": ["2.0", "0.0", "1.0"]}, ["2.0", "0.0", "1.0"], [0, 1, 2]),
+        ([2, 0, 1], {"labels": ["2.0", "0", "1e0"]}, ["2.0", "0", "1e0"], [0, 1, 2]),
+        ([3.9, 3.1, 3.9], {"labels": ["3.9", "3.1"]}, ["3.9", "3.1"], [0, 1, 0]),
+        (["3.10", "3.1", "3.9"], {"labels": ["3.9", "3.1", "3.10"]}, ["3.9", "3.1", "3.10"], [2, 1, 0]),
+        ([True, False, True], {"labels": ["True", "False"]}, ["True", "False"], [0, 1, 0]),
+        ([True, False, True], {"labels": ["bad", "good"]}, ["bad", "good"], [1, 0, 1]),
+        ([1, 0, 1], {"labels": ["true", "false"]}, ["true", "false"], [1, 0, 1]),
     ],
 )
 def test_labels_get_numbers_in_a_fixed_order_of_names(values, fields, names, numbers):
@@ -87,3 +94,14 @@ def test_names_that_differ_in_white_space_alone_are_not_two_classes_unless_they_
 def test_values_to_regress_must_be_finite_numbers_of_float32(value):
     with pytest.raises(DataError, match="row 2, column 'label'"):
         find_labels(source(regression=True), rows_of([1.0])).encode(rows_of([1.0, value]))
+
+
+def test_two_names_of_one_number_are_refused_where_the_data_hold_numbers():
+    with pytest.raises(DataError, match=r"task.labels: 1 and 1\.0 are one number, and column 'label' holds numbers"):
+        find_labels(source(labels=("1", "1.0")), rows_of([1, 1]))
+
+
+def test_a_number_that_no_name_writes_is_refused_with_the_classes():
+    labels = find_labels(source(labels=("3.9", "3.1")), rows_of([3.9, 3.1]))
+    with pytest.raises(DataError, match=r"row 2, .* label 3\.2 is not one of the classes; the classes are 3\.9, 3\.1"):
+        labels.encode(rows_of([3.9, 3.2], "validation"))

@@ -175,6 +175,21 @@ def test_data_that_is_not_what_the_recipe_says_is_refused_in_one_line(make, trai
     assert "\n" not in str(caught.value)
 
 
+def test_classes_called_by_decimals_are_read_from_csv_as_they_are_written(make, tmp_path):
+    path = tmp_path / "versions.csv"
+    path.write_text("text,label\nold,3.9\nolder,3.1\nnew,3.10\n")
+    dataset = DatasetSource(path="csv", data_files={"train": str(path), "validation": str(path)})
+    task = make(dataset=dataset, labels=["3.1", "3.9", "3.10"])
+    assert labels(task.train).tolist() == [1, 0, 2]
+    assert task.config_fields()["id2label"] == {0: "3.1", 1: "3.9", 2: "3.10"}
+
+
+def test_columns_that_the_task_does_not_read_may_hold_anything(make):
+    odd = [1, "x", 2**70]
+    task = make([{**row, "id": value} for row, value in zip(ROWS, odd, strict=True)], labels=["bad", "good"])
+    assert labels(task.train).tolist() == [1, 0, 1]
+
+
 def test_an_empty_split_is_refused(make, tmp_path):
     (tmp_path / "empty.csv").write_text("text,label\n")
     (tmp_path / "full.csv").write_text("text,label\nx,0\ny,1\n")
