@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HEAD_FIELDS = ("num_labels", "id2label", "label2id", "problem_type")
 """What a task decides of any model's config; its other fields are sizes for a model from scratch."""
-EVERY_CONFIG = ("num_labels", "output_attentions", "attn_implementation")
+EVERY_CONFIG = (*HEAD_FIELDS, "output_attentions")
 """Keys that each config takes beside its fields."""
 UNBUILDABLE = (ValueError, TypeError, KeyError, ArithmeticError, RuntimeError, AttributeError, StrictDataclassError)
 """What transformers raises for sizes that contradict each other."""
@@ -38,6 +38,7 @@ def model_from_config(settings: Mapping[str, Any], task: Task) -> PreTrainedMode
     model_class = family.model_class(task.auto_model, model_type)
     config_class = model_class.config_class
     _check_fields(config_class, given)
+    _check_head(given, head_fields(task))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
@@ -71,6 +72,19 @@ def reason_of(error: BaseException) -> str:
     return " ".join(text.split())[:300] or type(error).__name__
 
 
+def _check_head(given: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
+    """Refuse what the task decides otherwise; names of classes by their numbers may have these as text."""
+    for name in HEAD_FIELDS:
+        said = given.get(name, decided[name])
+        if name == "id2label" and isinstance(said, Mapping):
+            said = {int(number) if str(number).isdigit() else number: label for number, label in said.items()}
+        if said != decided[name]:
+            raise RecipeError(
+                f"model.config.{name}: the task's labels decide it: {decided[name]!r}, got {given[name]!r}; leave it "
+                "out, and say task.labels or task.regression where the task should have others"
+            )
+
+
 def _check_fields(config_class: Any, given: Mapping[str, Any]) -> None:
     """Refuse a misspelt field, which transformers would keep and never read, and sizes no memory holds."""
     known = {*(field.name for field in fields(config_class)), *config_class.attribute_map, *EVERY_CONFIG}
@@ -78,6 +92,8 @@ def _check_fields(config_class: Any, given: Mapping[str, Any]) -> None:
         if name not in known:
             close = difflib.get_close_matches(name, sorted(known), n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
+            if name == "attn_implementation":
+                hint = ": saved models do not hold it, so that only the first stage would have it; leave it out"
             raise RecipeError(f"model.config.{name}: {config_class.__name__} has no such field{hint}")
         if isinstance(given[name], int) and abs(given[name]) >= TOO_LARGE:
             raise RecipeError(f"model.config.{name}: must be below {TOO_LARGE}, got {given[name]}")

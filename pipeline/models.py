@@ -20,6 +20,7 @@ from pipeline.errors import ArtifactError, RecipeError
 from pipeline.model_config import UNBUILDABLE, family_for, head_fields, model_from_config, reason_of
 from pipeline.surgery.architectures import (
     CLASS_PREFIX,
+    CONDENSED_PREFIX,
     FAMILIES,
     Family,
     family_of_type,
@@ -115,9 +116,15 @@ def _pretrained(source: ModelSource, task: Task, is_teacher: bool) -> PreTrained
     where = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
     try:
         written, _ = transformers.PreTrainedConfig.get_config_dict(name, revision=source.revision)
-        family = family_for(str(written.get("model_type", "")), task)
         config = transformers.AutoConfig.from_pretrained(name, **where, **head_fields(task))
-        model, info = getattr(transformers, task.auto_model).from_pretrained(
+        model_type = str(written.get("model_type", ""))
+        family = family_for(model_type, task)
+        # The Auto class would follow the checkpoint's own head, such as DeiT's with two outputs, which fits no task.
+        has_own_code = source.trust_remote_code and not model_type.startswith(CONDENSED_PREFIX)
+        model_class = (
+            getattr(transformers, task.auto_model) if has_own_code else family.model_class(task.auto_model, model_type)
+        )
+        model, info = model_class.from_pretrained(
             name,
             config=config,
             dtype=torch.float32,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from pipeline.errors import UnsupportedArchitecture
 from pipeline.recipe.training import StageConfig
+from pipeline.surgery.condense import check_condensable
 from pipeline.surgery.groups import dissect
 from pipeline.surgery.keep_plan import KeepPlan
 from pipeline.surgery.masking import mask_in_place
@@ -18,6 +21,8 @@ from stages.prune_heads.config import PruneHeadsConfig
 from stages.prune_heads.pruners import build_pruner as build_head_pruner
 from stages.pruning import UnitsPruner
 from stages.schedules import resolve_span
+
+logger = logging.getLogger(__name__)
 
 Config = TypeVar("Config", bound=StageConfig)
 
@@ -34,6 +39,10 @@ class OwnLoopPruner:
         self.config = config
         self.num_steps = num_steps
         self._pruner = pruner
+        try:
+            check_condensable(model)
+        except UnsupportedArchitecture as error:
+            logger.warning("what is pruned can be masked, but not condensed: %s", error)
 
     def before_optimizer_step(self, step: int) -> None:
         """Read the gradients of ``step`` (from 0; reduced and unscaled, not yet clipped) and restore raw weights."""

@@ -84,6 +84,22 @@ def test_an_encoder_without_a_head_gets_one_drawn_from_the_seed(encoder, caplog,
     assert all(parameter.data_ptr() % 64 == 0 for parameter in model.parameters())
 
 
+def test_a_config_may_say_what_the_task_decides_too(tiny_sizes):
+    said = {"num_labels": 3, "id2label": {"0": "class 0", "1": "class 1", "2": "class 2"}}
+    source = ModelSource(config={"model_type": "bert", **tiny_sizes("bert"), **said})
+    assert source_model(source, Labels(), 0).config.num_labels == 3
+
+
+def test_a_checkpoint_with_another_head_of_its_family_gets_the_tasks(tmp_path, tiny_model, caplog, assert_same_states):
+    whole = tiny_model("deit", "ForImageClassificationWithTeacher")
+    whole.save_pretrained(tmp_path / "distilled")
+    with caplog.at_level(logging.WARNING):
+        model = source_model(ModelSource(pretrained=str(tmp_path / "distilled")), task_for("deit"), 0)
+    assert type(model).__name__ == "DeiTForImageClassification"
+    assert "classifier.weight" in caplog.text
+    assert_same_states(model.deit, whole.deit)
+
+
 def test_a_missing_pooler_counts_as_part_of_the_head(encoder, caplog, edit_weights):
     edit_weights(encoder, lambda weights: [weights.pop(f"pooler.dense.{part}") for part in ("weight", "bias")])
     with caplog.at_level(logging.WARNING, "pipeline.models"):
@@ -186,6 +202,13 @@ def test_a_family_that_cannot_do_the_task_is_refused(tiny_sizes):
         ({"intermediate_size": 0}, r"bert cannot be built so \(bert\.encoder\.layer\.0\..* would be empty\)"),
         ({"num_hidden_layers": 0}, "model: must have at least one transformer layer, got a bert with none"),
         ({"num_hidden_layers": 10**30}, r"model\.config\.num_hidden_layers: must be below 2147483648, got 1000"),
+        ({"num_labels": 9}, r"model\.config\.num_labels: the task's labels decide it: 3, got 9; leave it out"),
+        (
+            {"problem_type": "regression"},
+            "problem_type: the task's labels decide it: 'single_label_classification', got",
+        ),
+        ({"id2label": {"0": "other"}}, r"model\.config\.id2label: the task's labels decide it: {0: 'class 0', 1: "),
+        ({"attn_implementation": "eager"}, "attn_implementation: BertConfig has no such field: saved models do not"),
         ({"model_type": "gpt2"}, "'gpt2' is not supported"),
         ({"model_type": "condensed-bert"}, "must be one of bert, "),
     ],

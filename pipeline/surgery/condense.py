@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import UnsupportedArchitecture
 from pipeline.surgery.architectures import Family, family_of
 from pipeline.surgery.groups import PruningGroup, checked_plan, dissect
 from pipeline.surgery.keep_plan import KeepPlan
@@ -26,18 +27,71 @@ def condense(model: nn.Module, plan: KeepPlan, *, consume: bool = False) -> Any:
     is copied. The argument is untouched and shares no memory with the result, which has its dtype, device, ties,
     ``requires_grad``, training modes and generation config. With ``consume`` the argument is given up, for want of
     memory for both: what is not cut moves over to the result, and what is cut is freed as soon as its part is copied.
-    Raises ``ValueError`` for a plan of another model, which is then untouched.
+    A model that ``torch.compile`` returned is taken as the one it was made of. Raises ``ValueError`` for a plan of
+    another model and ``UnsupportedArchitecture`` for a model that its config does not describe, untouched then.
     """
-    family = family_of(model)
+    model = getattr(model, "_orig_mod", model)
     groups = dissect(model)
     complete = checked_plan(groups, plan)
-    condensed_class = family.condensed_class(model)
-    config = _condensed_config(model, family, {name: len(kept.units) for name, kept in complete.items()})
-    with torch.device("meta"):
-        condensed = condensed_class(config)
-    _fill(condensed, model, cuts_of(model, groups, complete), consume=consume)
+    cuts = cuts_of(model, groups, complete)
+    condensed = _empty(model, {name: len(kept.units) for name, kept in complete.items()}, cuts)
+    _fill(condensed, model, cuts, consume=consume)
     _adopt_modes(condensed, model)
     return condensed
+
+
+def check_condensable(model: nn.Module) -> None:
+    """Raise ``UnsupportedArchitecture`` where ``condense`` would, whatever the plan; the model stays as it is."""
+    model = getattr(model, "_orig_mod", model)
+    _empty(model, {group.name: group.num_units for group in dissect(model)}, {})
+
+
+def _empty(model: nn.Module, units: dict[str, int], cuts: Cuts) -> Any:
+    """Return the condensed model without values, on the meta device, with just the modules that ``model`` has."""
+    family = family_of(model)
+    condensed_class = family.condensed_class(model)
+    with torch.device("meta"):
+        condensed = condensed_class(_condensed_config(model, family, units))
+    for path, module in list(condensed.named_modules()):
+        for name, _ in list(module.named_children()):
+            if getattr(_at(model, path), name, module) is None:
+                setattr(module, name, None)
+    _check_fit(condensed, model, cuts)
+    return condensed
+
+
+def _check_fit(condensed: nn.Module, model: nn.Module, cuts: Cuts) -> None:
+    """Refuse a model whose modules and weights are not those that its class makes of its config."""
+    own, made = dict(model.named_modules()), dict(condensed.named_modules())
+    kind = type(model).__name__
+    advice = "condense the model as its class builds it, and change it afterwards"
+    for name in (name for name in (*own, *made) if name not in own or name not in made):
+        whose = "has a module" if name in own else "lacks the module"
+        raise UnsupportedArchitecture(f"{kind} {whose} {name}, unlike what its config describes; {advice}")
+    weights, empty = (dict(every.named_parameters(remove_duplicate=False)) for every in (model, condensed))
+    for name, weight in weights.items():
+        path, _, attribute = name.rpartition(".")
+        if name not in empty and getattr(made[path], attribute, weight) is not None:
+            raise UnsupportedArchitecture(f"{kind} has a weight {name}, unlike what its config describes; {advice}")
+        shape = [_kept_length(cuts.get(name, {}), axis, length) for axis, length in enumerate(weight.shape)]
+        if name in empty and shape != list(empty[name].shape):
+            described = ", ".join(map(str, empty[name].shape))
+            raise UnsupportedArchitecture(
+                f"{kind}: {name} would be left with the shape ({', '.join(map(str, shape))}), where its config "
+                f"describes ({described}); make the config say what the model is, as num_labels for a head"
+            )
+    for name in (name for name in empty if name not in weights):
+        raise UnsupportedArchitecture(f"{kind} lacks the weight {name}, unlike what its config describes; {advice}")
+
+
+def _kept_length(axes: Mapping[int, Tensor], axis: int, length: int) -> int:
+    return int(axes[axis].sum()) if axis in axes else length
+
+
+def _at(module: Any, path: str) -> Any:
+    for name in path.split(".") if path else ():
+        module = getattr(module, name, None)
+    return module
 
 
 def _condensed_config(model: Any, family: Family, units: dict[str, int]) -> Any:
@@ -72,16 +126,10 @@ def _fill(condensed: nn.Module, model: nn.Module, cuts: Cuts, *, consume: bool) 
     """Give ``condensed``, built on the meta device, what stays of the model's parameters, and its buffers."""
     take = _moved if consume else _copied
     copies: dict[int, nn.Parameter] = {}
-    sources = dict(model.named_parameters(remove_duplicate=False))
-    for name, empty in list(condensed.named_parameters(remove_duplicate=False)):
-        source = sources.pop(name)
+    for name, source in list(model.named_parameters(remove_duplicate=False)):
         if id(source) not in copies:
             copies[id(source)] = take(source, cuts.get(name, {}))
-        if copies[id(source)].shape != empty.shape:
-            raise AssertionError(f"{name}: cut to {tuple(copies[id(source)].shape)}, built as {tuple(empty.shape)}")
         _set(condensed, name, copies[id(source)])
-    if sources:
-        raise AssertionError(f"{type(condensed).__name__} lacks {sorted(sources)}")
     for name, buffer in list(model.named_buffers(remove_duplicate=False)):
         _set(condensed, name, buffer if consume else buffer.detach().clone())
 

@@ -80,6 +80,17 @@ def test_units_are_not_judged_by_weights_that_do_not_learn(small_bert, kind, con
         kind(model, config, num_steps=5)
 
 
+def test_a_model_that_cannot_be_condensed_is_named_before_it_is_trained(small_bert, caplog):
+    model = small_bert()
+    model.classifier = torch.nn.Sequential(model.classifier)
+    TaylorPruner(model, CHANNELS, num_steps=5)
+    told = "what is pruned can be masked, but not condensed: BertForSequenceClassification has a module classifier.0"
+    assert told in caplog.text
+    caplog.clear()
+    TaylorPruner(small_bert(), CHANNELS, num_steps=5)
+    assert not caplog.text
+
+
 def test_what_judges_no_unit_may_be_frozen(small_bert):
     kinds = ((MovementPruner, {**HEADS, "freeze": ["query", "embeddings"]}), (TaylorPruner, {"criterion": "l1"}))
     for kind, config in kinds:
