@@ -103,6 +103,7 @@ def _facts(recipe: Recipe, stage: str, metrics: Mapping[str, float], config: Map
         "pipeline_tag": recipe.task.type,
         "removed": format_share(sparsity) if sparsity > 0 else "",
         "zeros": format_share(metrics["weight_sparsity"]) if _has_zeros(metrics) else "",
+        "undone": [] if _has_zeros(metrics) else [entry.name for entry in done[:-1] if _makes_zeros(entry.config)],
         "source": _source(recipe),
         "data": _dataset_name(recipe),
         "stages": [entry.name for entry in done],
@@ -192,6 +193,10 @@ def _told(settings: BaseModel, names: Iterable[str]) -> str:
 
 def _has_zeros(metrics: Mapping[str, float]) -> bool:
     return metrics.get("weight_sparsity", 0.0) > 0
+
+
+def _makes_zeros(config: StageConfig) -> bool:
+    return getattr(config, "pattern_lock", None) is False and getattr(config, "enabled", True)
 
 
 def _source(recipe: Recipe) -> str:

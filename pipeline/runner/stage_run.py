@@ -42,6 +42,7 @@ def run_stage(bench: Workbench, index: int) -> None:
     stage, run = inspector.recipe.stages[index], inspector.run
     for name in inspector.needed_stages(index):
         run[name].verify()
+    _warn_of_zeros(bench, index)
     mark = fingerprint(inspector.document(index))
     work = StageWork(run.path, stage.name)
     if processes.is_main():
@@ -62,6 +63,20 @@ def run_stage(bench: Workbench, index: int) -> None:
         reach("stage.committed")
         work.remove()
     processes.wait()
+
+
+def _warn_of_zeros(bench: Workbench, index: int) -> None:
+    """Tell of zeros in the weights that the stage is given, unless it is one that sees to them."""
+    stage, parent = bench.inspector.recipe.stages[index], bench.inspector.parent(index)
+    zeros = 0.0 if parent is None else bench.inspector.run[parent].metrics.get("weight_sparsity", 0.0)
+    if zeros > 0 and "pattern_lock" not in type(stage.config).model_fields and processes.is_main():
+        logger.warning(
+            "%s: the zeros of %s (%.1f%% of the weights it touched) are lost where they are trained further; sparsify "
+            "last, or train on with a sparsify with pattern_lock: true",
+            stage.name,
+            parent,
+            100 * zeros,
+        )
 
 
 def _log(bench: Workbench, index: int, work: StageWork) -> AbstractContextManager[MetricsLog]:

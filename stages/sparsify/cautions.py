@@ -11,14 +11,25 @@ from stages.sparsify.domains import Domain, described
 
 
 def cautions(model: nn.Module, domains: Sequence[Domain]) -> list[str]:
-    """Return a line for the layers that stay dense, and one for the embeddings that lose their rare rows."""
-    return [line for line in (_undivided(domains), faded_embeddings(model, domains)) if line]
+    """Return lines for layers that stay dense, locks that find no zeros, embeddings that lose their rare rows."""
+    return [line for line in (_undivided(domains), _unlocked(domains), faded_embeddings(model, domains)) if line]
 
 
 def _undivided(domains: Sequence[Domain]) -> str:
     dense = [described(weight) for domain in domains for weight in domain.dense]
     patterns = " and ".join(sorted({domain.settings.pattern for domain in domains if domain.dense}))
     return f"{patterns} does not divide these layers, which stay dense: {', '.join(dense)}" if dense else ""
+
+
+def _unlocked(domains: Sequence[Domain]) -> str:
+    weights = [blocks.weight for domain in domains if domain.settings.pattern_lock for blocks in domain.layers]
+    if not weights or any(bool((weight.parameter == 0).any()) for weight in weights):
+        return ""
+    others = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
+    return (
+        f"pattern_lock keeps the zeros that are there, and there are none in {weights[0].name}{others}: nothing is "
+        "made sparse; a stage that trains undoes the zeros of one before it"
+    )
 
 
 def faded_embeddings(model: nn.Module, domains: Sequence[Domain]) -> str:
