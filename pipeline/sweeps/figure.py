@@ -11,7 +11,13 @@ from pipeline.reporting.layout import SHARE_METRICS
 from pipeline.sweeps.frontier import COSTS, Frontier
 from pipeline.sweeps.points import DENSE, Group, Point
 
-UNITS = {"encoder sparsity": 100.0, "MACs": 1e-6, "latency": 1.0}
+UNITS = {"encoder sparsity": 100.0, "MACs": 1e-6, "zeros": 100.0, "latency": 1.0}
+TITLES = {
+    "encoder sparsity": "encoder sparsity, %",
+    "MACs": "million MACs per row",
+    "zeros": "zeros of all matrix weights, %",
+    "latency": "milliseconds, batch {}",
+}
 HEIGHT = 3.2
 ABOVE: dict[str, Any] = {"xytext": (0, 7), "ha": "center", "va": "bottom", "rotation": 30}
 BELOW: dict[str, Any] = {"xytext": (0, -7), "ha": "center", "va": "top", "rotation": 30}
@@ -20,20 +26,20 @@ BELOW: dict[str, Any] = {"xytext": (0, -7), "ha": "center", "va": "top", "rotati
 
 @styled
 def plot_frontier(frontier: Frontier, *, chosen: Point | None = None) -> Chart:
-    """Return the mean score of every group against encoder sparsity, MACs and latency, a panel each.
+    """Return the mean score of every group against each of the costs that tell models apart, a panel each.
 
     Bars show the standard deviation over seeds. Optimal groups are filled and joined, dense ones square; a ring lies
     around the ``chosen`` model.
     """
     figure = chart(HEIGHT)
-    panels = figure.subplots(1, len(COSTS), sharey=True)
-    titles = ("encoder sparsity, %", "million MACs per row", f"milliseconds, batch {frontier.batch_size}")
-    for axes, cost, title in zip(panels, COSTS, titles, strict=True):
+    costs = frontier.costs()
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    for axes, cost in zip(panels, costs, strict=True):
         _draw(axes, frontier, cost)
         if chosen is not None:
             own = Group(chosen.label, (chosen,))
             axes.plot(_x(own, cost), _y(own, frontier), "o", ms=13, mfc="none", mec=REMOVED, mew=1.6, label="chosen")
-        axes.set_xlabel(title)
+        axes.set_xlabel(TITLES[cost].format(frontier.batch_size))
     metric = frontier.points.metric.rpartition("/")[2]
     panels[0].set_ylabel(f"{metric}, %" if metric in SHARE_METRICS else metric)
     panels[0].legend(*_once(panels[0]), loc="best")

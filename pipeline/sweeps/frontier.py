@@ -23,9 +23,10 @@ from pipeline.sweeps.points import Group, Point, Points
 COSTS: dict[str, Callable[[Group], float]] = {
     "encoder sparsity": lambda group: -group.mean("encoder_sparsity"),
     "MACs": lambda group: group.mean("macs"),
+    "zeros": lambda group: -group.mean("zeros"),
     "latency": lambda group: group.mean("latency_ms"),
 }
-"""What a score is weighed against, less being better; sparsity therefore with its sign turned."""
+"""What a score is weighed against, less being better; sparsity and zeros therefore with their signs turned."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,15 @@ class Frontier:
         """Return the points, seeds together, sparsest last."""
         return sorted(self.points.groups(), key=lambda group: group.mean("encoder_sparsity"))
 
+    def costs(self) -> tuple[str, ...]:
+        """Return those of ``COSTS`` that tell models apart: where there are zeros, these and what else differs."""
+        groups = self.groups()
+        if not self._has_zeros():
+            return tuple(cost for cost in COSTS if cost != "zeros")
+        return tuple(
+            cost for cost, of in COSTS.items() if cost == "latency" or len({of(group) for group in groups}) > 1
+        )
+
     def optimal(self, cost: str) -> list[Group]:
         """Return the Pareto-optimal groups by their mean score against a mean cost, one of ``COSTS``."""
         groups = self.groups()
@@ -85,7 +95,8 @@ class Frontier:
     def choose(self, limits: Limits) -> Point:
         """Return the best single model within ``limits``: the best score where latency is limited, else the fastest.
 
-        Of equals the one that is better in the other respect, then the one with fewer MACs. Raises
+        Of equals the one that is better in the other respect, then the one with fewer MACs. Where models differ in
+        their zeros and not in their MACs, so that none is faster, the one with the most zeros is chosen. Raises
         ``CompressionError`` naming the nearest models when none is within them, and ``RecipeError`` for a least
         accuracy where less of the metric is better.
         """
@@ -97,6 +108,8 @@ class Frontier:
             raise CompressionError(self._none_within(limits))
         if limits.max_latency_ms is not None:
             return min(allowed, key=lambda point: (-point.merit, point.latency_ms, point.macs))
+        if self._has_zeros() and len({point.macs for point in allowed}) == 1:
+            return min(allowed, key=lambda point: (-point.zeros, -point.merit))
         return min(allowed, key=lambda point: (point.latency_ms, -point.merit, point.macs))
 
     def table(self) -> str:
@@ -111,9 +124,10 @@ class Frontier:
     def describe(self, point: Point) -> str:
         """Return a model and its numbers in one line."""
         score, metric = format_metric(self.points.metric, point.score), self.points.metric
+        zeros = f", zeros {format_share(point.zeros)}" if point.zeros > 0 else ""
         return (
             f"{point.artifact.model_dir}  ({point.label}: {metric} {score}, {format_number(point.latency_ms)} ms, "
-            f"{format_count(point.macs)} MACs, encoder sparsity {format_share(point.encoder_sparsity)})"
+            f"{format_count(point.macs)} MACs, encoder sparsity {format_share(point.encoder_sparsity)}{zeros})"
         )
 
     def json(self) -> str:
@@ -124,7 +138,7 @@ class Frontier:
             "rounds": self.rounds,
             "threads": self.threads,
             "points": [_as_json(point) for point in self.points.points],
-            "optimal": {cost: [group.label for group in self.optimal(cost)] for cost in COSTS},
+            "optimal": {cost: [group.label for group in self.optimal(cost)] for cost in self.costs()},
             "left_out": dict(self.points.left_out),
         }
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -134,8 +148,10 @@ class Frontier:
         groups = self.groups()
         has_seeds = any(len(group.points) > 1 for group in groups)
         seeds = ["seeds", f"{metric}\nmean", "standard\ndeviation", "best"] if has_seeds else [metric]
-        headers = ["run", *seeds, "encoder\nsparsity", "parameters", "MACs\nper row", f"ms, batch\n{self.batch_size}"]
-        optimal = {cost: self.optimal(cost) for cost in COSTS}
+        zeros = ["zeros"] if self._has_zeros() else []
+        widths = ["encoder\nsparsity", "parameters", "MACs\nper row"]
+        headers = ["run", *seeds, *widths, *zeros, f"ms, batch\n{self.batch_size}"]
+        optimal = {cost: self.optimal(cost) for cost in self.costs()}
         rows = [
             [
                 group.label,
@@ -143,12 +159,16 @@ class Frontier:
                 format_share(group.mean("encoder_sparsity")),
                 format_count(group.mean("parameters")),
                 format_count(group.mean("macs")),
+                *(format_share(group.mean("zeros")) for _ in zeros),
                 format_number(group.mean("latency_ms")),
                 ", ".join(cost for cost, found in optimal.items() if group in found),
             ]
             for group in groups
         ]
         return [*headers, "optimal in"], rows
+
+    def _has_zeros(self) -> bool:
+        return self.points.has_zeros
 
     def _scores(self, group: Group, has_seeds: bool) -> list[str]:
         metric = self.points.metric
@@ -177,7 +197,7 @@ class Frontier:
 
 
 def _as_json(point: Point) -> Mapping[str, Any]:
-    numbers = ("score", "dense_score", "encoder_sparsity", "parameters", "macs", "latency_ms")
+    numbers = ("score", "dense_score", "encoder_sparsity", "parameters", "macs", "zeros", "latency_ms")
     found = {name: getattr(point, name) for name in numbers}
     finite = {name: value if value is None or math.isfinite(value) else None for name, value in found.items()}
     return {"label": point.label, "model": str(point.artifact.model_dir), "name": point.name, **finite}

@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 class Point:
     """One model: where it is, what was varied to get it, and what it came to.
 
-    ``dense_score`` is the score of its own run's dense model, None where the first stage cut already.
+    ``dense_score`` is the score of its own run's dense model, None where the first stage cut already. ``zeros`` is the
+    share of zeros in all weights of matrices that the model still has.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Point:
     parameters: float
     macs: float
     latency_ms: float = float("nan")
+    zeros: float = 0.0
     greater_is_better: bool = True
 
     @property
@@ -88,6 +90,11 @@ class Points:
     metric: str
     points: tuple[Point, ...]
     left_out: Mapping[str, str]
+
+    @property
+    def has_zeros(self) -> bool:
+        """Whether any model was made sparse in its weights."""
+        return any(point.zeros > 0 for point in self.points)
 
     def groups(self) -> list[Group]:
         """Return the points in groups, in the order in which they were found."""
@@ -217,4 +224,5 @@ def _point(label: str, artifact: Artifact, metric: str, dense: Artifact | None) 
         encoder_sparsity=metrics["encoder_sparsity"],
         parameters=metrics["parameters"],
         macs=metrics["macs"],
+        zeros=metrics.get("matmul_sparsity", 0.0),
     )

@@ -36,6 +36,7 @@ def _table(points: Points) -> str:
     metric = points.metric.rpartition("/")[2]
     groups: Sequence[Group] = points.groups()
     headers = ["run", "seeds", f"{metric}\nmean", "standard\ndeviation", "best", "encoder\nsparsity"]
+    zeros = ["zeros"] if points.has_zeros else []
     rows = [
         [
             group.label,
@@ -44,7 +45,8 @@ def _table(points: Points) -> str:
             format_metric(points.metric, group.deviation),
             format_metric(points.metric, group.best.score),
             format_share(group.mean("encoder_sparsity")),
+            *(format_share(group.mean("zeros")) for _ in zeros),
         ]
         for group in groups
     ]
-    return plain_table(headers, rows)
+    return plain_table([*headers, *zeros], rows)

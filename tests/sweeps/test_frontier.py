@@ -44,6 +44,43 @@ def test_ties_are_optimal_together_and_the_dominated_are_not(traded):
     assert labels(traded.optimal("latency")) == ["dense", "half", "most"]
 
 
+@pytest.fixture
+def sparse():
+    """Models of one width that differ in their zeros, the dense one fastest by chance."""
+    zeros = {"dense": 0.0, "30%": 0.29, "60%": 0.58, "80%": 0.78}
+    scores = (0.97, 0.97, 0.965, 0.95)
+    points = [
+        point(name, name, score, 0.0, 100.0, 10.0 + share)
+        for (name, share), score in zip(zeros.items(), scores, strict=True)
+    ]
+    return frontier(*(replace(each, zeros=zeros[each.label]) for each in points))
+
+
+def test_of_models_that_differ_in_zeros_alone_the_zeros_are_what_is_weighed(sparse):
+    assert sparse.costs() == ("zeros", "latency")
+    assert labels(sparse.optimal("zeros")) == ["30%", "60%", "80%"]
+    assert sparse.choose(Limits(max_drop=0.01)).label == "60%"
+    assert sparse.choose(Limits(max_latency_ms=10.3)).label == "dense"
+    assert "encoder sparsity 0.0%, zeros 58.0%)" in sparse.describe(sparse.choose(Limits(max_drop=0.01)))
+    (row,) = (line for line in sparse.table().splitlines() if line.startswith("60%"))
+    assert row.split()[1:] == ["96.50%", "0.0%", "1M", "100", "58.0%", "10.58", "zeros"]
+    assert set(json.loads(sparse.json())["optimal"]) == {"zeros", "latency"}
+    titles = [axes.get_xlabel() for axes in plot_frontier(sparse).axes]
+    assert titles == ["zeros of all matrix weights, %", "milliseconds, batch 1"]
+
+
+def test_where_nothing_is_zero_nothing_is_told_of_zeros(traded):
+    assert traded.costs() == ("encoder sparsity", "MACs", "latency")
+    assert "zeros" not in traded.table()
+
+
+def test_zeros_and_widths_that_both_differ_are_both_weighed(traded):
+    half, *others = traded.points.points[1:]
+    both = frontier(replace(half, zeros=0.5), *others)
+    assert both.costs() == ("encoder sparsity", "MACs", "zeros", "latency")
+    assert both.choose(Limits(max_drop=0.5)).label == "most"
+
+
 def test_seeds_come_together_as_mean_deviation_and_best():
     found = frontier(
         point("s", "1", 0.90, 0.5, 60.0, 6.0),
