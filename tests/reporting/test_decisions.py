@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.reporting.decisions import ABSENT, GONE, KEPT, REMOVED, cutting_stages, decisions, unit_map
+from pipeline.reporting.decisions import ABSENT, GONE, KEPT, REMOVED, Decision, cutting_stages, decisions, unit_map
 
 K, R, G = KEPT, REMOVED, GONE
 
@@ -35,6 +35,12 @@ def test_an_importance_is_that_of_the_round_in_which_a_unit_went(made_run):
     np.testing.assert_allclose(first.final, expected, rtol=1e-6)
     assert second.final[9] == pytest.approx(0.6)
     assert first.measure == "importance"
+
+
+def test_a_unit_that_stays_has_its_last_importance_though_it_be_nothing():
+    scores = np.array([[4.0, 3.0, 2.0], [5.0, 0.0, 0.0]])
+    decision = Decision("encoder.0.channels", np.array([True, True, False]), np.array([1, 2]), scores, "importance")
+    assert decision.final.tolist() == [5.0, 0.0, 2.0]
 
 
 def test_a_stage_that_cut_nothing_decided_nothing(made_run):
