@@ -15,6 +15,7 @@ from pipeline.surgery.condense import check_condensable
 from pipeline.surgery.groups import dissect
 from pipeline.surgery.keep_plan import KeepPlan
 from pipeline.surgery.masking import mask_in_place
+from pipeline.surgery.wrappers import bare
 from stages.prune_ffn.config import PruneFfnConfig
 from stages.prune_ffn.pruners import build_pruner as build_channel_pruner
 from stages.prune_heads.config import PruneHeadsConfig
@@ -83,6 +84,7 @@ class MovementPruner(OwnLoopPruner):
         """Find the heads of ``model``; raises ``ValueError`` for settings that do not fit it."""
         read = _read(PruneHeadsConfig, config)
         span = resolve_span(read.prune_begin, read.prune_end, num_steps)
+        model = bare(model)
         super().__init__(model, read, build_head_pruner(model, dissect(model), read, span, num_steps), num_steps)
 
 
@@ -93,6 +95,7 @@ class TaylorPruner(OwnLoopPruner):
         """Find the channels of ``model``; raises ``ValueError`` for settings that do not fit it."""
         read = _read(PruneFfnConfig, config)
         span = resolve_span(read.prune_begin, read.prune_end, num_steps)
+        model = bare(model)
         super().__init__(model, read, build_channel_pruner(model, dissect(model), read, span), num_steps)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Costs:
     """What a model costs, under the names that manifests use; None where training decides it.
 
-    ``is_limit``: a budget bounds it, and the model is less than one channel smaller.
+    ``is_limit``: a budget bounds it, and the model is smaller by less than one unit: a channel, if any goes.
     """
 
     parameters: int | None

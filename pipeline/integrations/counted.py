@@ -55,6 +55,17 @@ class CountedPruner:
         self.is_open = False
 
 
+def learning_rate(optimizer: torch.optim.Optimizer, pruner: Pruner) -> float:
+    """Return that of the first group; 0 where the optimizer finds its own, as Adafactor does.
+
+    Raises ``ValueError`` where the pruner's group lasso needs it.
+    """
+    lr = optimizer.param_groups[0]["lr"]
+    if lr is None and getattr(getattr(pruner, "config", None), "group_lasso", 0.0) > 0:
+        raise ValueError("optimizer: must say its learning rate for group_lasso, got None")
+    return 0.0 if lr is None else float(lr)
+
+
 def drop_overflow(parameters: Iterable[nn.Parameter]) -> None:
     """Zero all gradients if one of them is not finite, as after an overflow in fp16: the update will be skipped."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.integrations.counted import KEYS, CountedPruner
+from pipeline.integrations.counted import KEYS, CountedPruner, learning_rate
 from pipeline.surgery.keep_plan import KeepPlan
 from pipeline.training.pruner import Pruner
 
@@ -63,6 +63,12 @@ class PrunedOptimizer(torch.optim.Optimizer):
             raise AttributeError(name)
         return getattr(self.optimizer, name)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__.copy()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
     def __repr__(self) -> str:
         return f"PrunedOptimizer({type(self.pruner).__name__}, {self.optimizer!r})"
 
@@ -72,7 +78,7 @@ class PrunedOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        lr = float(self.param_groups[0]["lr"])
+        lr = learning_rate(self.optimizer, self.pruner)
         self._counted.before(self._parameters(), self._max_grad_norm)
         self.optimizer.step()
         self._counted.after(lr)

@@ -12,12 +12,14 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from pipeline.errors import ArtifactError
-from pipeline.integrations.counted import drop_overflow
+from pipeline.integrations.counted import drop_overflow, learning_rate
 from pipeline.surgery.keep_plan import KeepPlan
 from pipeline.training.pruner import Pruner
 
 STATE = "pruner.safetensors"
 CHECKPOINT = "checkpoint-{}"
+MARK = "_pruning_callback"
+"""What a training's state, which Trainer makes anew for each, knows its callback by."""
 
 
 class PruningCallback(TrainerCallback):  # type: ignore[misc]
@@ -70,7 +72,7 @@ class PruningCallback(TrainerCallback):  # type: ignore[misc]
         parameters = list(model.parameters())
         if getattr(optimizer, "scaler", None) is not None:
             drop_overflow(parameters)
-        self._lr = float(optimizer.param_groups[0]["lr"])
+        self._lr = learning_rate(optimizer, self.pruner)
         self.pruner.before_optimizer_step(state.global_step)
         if self._max_grad_norm:
             nn.utils.clip_grad_norm_(parameters, self._max_grad_norm)
@@ -107,6 +109,9 @@ class PruningCallback(TrainerCallback):  # type: ignore[misc]
             args.max_grad_norm, self._max_grad_norm = self._max_grad_norm, None
 
     def _check(self, args: TrainingArguments, state: TrainerState) -> None:
+        if getattr(state, MARK, self) is not self:
+            raise ValueError("callbacks: must hold one PruningCallback, got two; prune with one after the other")
+        setattr(state, MARK, self)
         if args.load_best_model_at_end:
             raise ValueError("load_best_model_at_end: must be False: masks belong to the last weights, got True")
         if args.deepspeed or args.fsdp:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.integrations.counted import CountedPruner
+from pipeline.integrations.counted import CountedPruner, learning_rate
 from pipeline.surgery.keep_plan import KeepPlan
 from pipeline.training.pruner import Pruner
 
@@ -49,7 +49,7 @@ class TrainingHooks:
 
     def on_before_optimizer_step(self) -> None:
         """Let the pruner read the gradients, which must not be clipped yet."""
-        self._lr = float(self.optimizer.param_groups[0]["lr"])
+        self._lr = learning_rate(self.optimizer, self.pruner)
         self._counted.before()
 
     def on_after_optimizer_step(self) -> None:

@@ -22,7 +22,8 @@ class BudgetSource(Frozen):
     """What the first model may come down to; exactly one of the two shares is given.
 
     Both count the transformer layers alone: their multiply-accumulates on the rows that the report counts on, or
-    their parameters. What stays is within the budget, by less than one channel.
+    their parameters. What stays is within the budget, by less than one channel, or by less
+    than one head where no channel has to go or no stage prunes them.
     """
 
     macs: PartShare | None = Field(None, description="share of the layers' multiply-accumulates that stays")

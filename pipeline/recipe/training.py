@@ -40,7 +40,9 @@ class TrainingConfig(Frozen):
     epochs: PositiveNumber | None = Field(None, description="passes over the training split; a fraction is allowed")
     steps: PositiveInteger | None = Field(None, description="optimizer steps, instead of epochs")
     batch_size: PositiveInteger = Field(32, description="rows per forward pass and process")
-    gradient_accumulation: PositiveInteger = Field(1, description="forward passes per optimizer step")
+    gradient_accumulation: PositiveInteger = Field(
+        1, description="batches per optimizer step, each counted by its rows"
+    )
     learning_rate: PositiveNumber = 3e-5
     schedule: Literal["linear", "cosine", "constant", "inverse_sqrt"] = "linear"
     warmup: StepOrShare = Field(0, description="learning-rate warm-up: an integer counts steps, 0.1 is a share")
@@ -59,7 +61,8 @@ class TrainingConfig(Frozen):
     embedding_gradients: Literal["auto", "dense", "sparse"] = Field(
         "auto",
         description="sparse: of word embeddings only the rows that a step reads are updated, the others when they are "
-        "next read, with the same result; auto: so on the CPU, in one process, where it pays",
+        "next read, with the same result (to rounding, where gradients are large beside epsilon); auto: so on the CPU, "
+        "in one process, where it pays",
         json_schema_extra=LATER,
     )
     length_pool: PositiveInteger = Field(50, description="batches sorted by length together; 1: no bucketing")

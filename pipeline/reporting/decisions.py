@@ -40,7 +40,7 @@ class Decision:
             return np.asarray(self.scores[-1])
         seen = self.scores != 0
         last = seen.shape[0] - 1 - np.argmax(seen[::-1], axis=0)
-        return np.where(self.kept, self.scores[-1], self.scores[last, np.arange(self.scores.shape[1])])
+        return np.asarray(np.where(self.kept, self.scores[-1], self.scores[last, np.arange(self.scores.shape[1])]))
 
 
 @dataclass(frozen=True)

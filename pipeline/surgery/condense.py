@@ -15,6 +15,7 @@ from pipeline.surgery.architectures import Family, family_of
 from pipeline.surgery.groups import PruningGroup, checked_plan, dissect
 from pipeline.surgery.keep_plan import KeepPlan
 from pipeline.surgery.masking import kept_features
+from pipeline.surgery.wrappers import bare
 
 Cuts = Mapping[str, Mapping[int, Tensor]]
 """By parameter and axis, which indices stay, bool; a parameter that is not named stays whole."""
@@ -27,10 +28,11 @@ def condense(model: nn.Module, plan: KeepPlan, *, consume: bool = False) -> Any:
     is copied. The argument is untouched and shares no memory with the result, which has its dtype, device, ties,
     ``requires_grad``, training modes and generation config. With ``consume`` the argument is given up, for want of
     memory for both: what is not cut moves over to the result, and what is cut is freed as soon as its part is copied.
-    A model that ``torch.compile`` returned is taken as the one it was made of. Raises ``ValueError`` for a plan of
-    another model and ``UnsupportedArchitecture`` for a model that its config does not describe, untouched then.
+    What ``torch.compile`` or a data parallel wrapper returned is taken as the model it was made of. Raises
+    ``ValueError`` for a plan of another model and ``UnsupportedArchitecture`` for a model that its config does not
+    describe, untouched then.
     """
-    model = getattr(model, "_orig_mod", model)
+    model = bare(model)
     groups = dissect(model)
     complete = checked_plan(groups, plan)
     cuts = cuts_of(model, groups, complete)
@@ -42,7 +44,7 @@ def condense(model: nn.Module, plan: KeepPlan, *, consume: bool = False) -> Any:
 
 def check_condensable(model: nn.Module) -> None:
     """Raise ``UnsupportedArchitecture`` where ``condense`` would, whatever the plan; the model stays as it is."""
-    model = getattr(model, "_orig_mod", model)
+    model = bare(model)
     _empty(model, {group.name: group.num_units for group in dissect(model)}, {})
 
 

@@ -133,12 +133,12 @@ def collect_points(folder: Path, stages: Mapping[str, Any]) -> tuple[Points, Rec
     if task.metric[0] not in KNOWN_METRICS and task.greater_is_better is None:
         logger.warning("task.greater_is_better: not said of %s, so more of it is taken for better", task.metric[0])
     metric = f"{task.validation[0]}/{task.metric[0]}"
-    labels = _labels(folder, [run.name for run in runs])
+    labels = _told_apart(_labels(folder, [run.name for run in runs]), runs)
     points = _dense_points(runs, metric)
     for run, recipe in runs.items():
         last = run[recipe.stages[-1].name]
-        if len(recipe.stages) > 1 or last.keep_plan is not None:
-            points.append(_point(labels[run.name] or last.name, last, metric, _dense(run, recipe)))
+        if len(recipe.stages) > 1 or _dense(run, recipe) is None:
+            points.append(_point(labels[run.name], last, metric, _dense(run, recipe)))
     if task.greater_is_better is False:
         points = [replace(point, greater_is_better=False) for point in points]
     return Points(metric, tuple(points), left_out), recipes[0]
@@ -187,9 +187,23 @@ def _labels(folder: Path, names: Sequence[str]) -> dict[str, str]:
     }
 
 
+def _told_apart(labels: Mapping[str, str], runs: Mapping[Run, Recipe]) -> dict[str, str]:
+    """Return the labels, those of runs that differ in more than the seed made different by a run's name."""
+    named = {run.name: labels[run.name] or recipe.stages[-1].name for run, recipe in runs.items()}
+    kinds: dict[str, dict[str, str]] = {}
+    signs = {run.name: canonical({**recipe.document(), SEED: None, "name": None}) for run, recipe in runs.items()}
+    for name, sign in signs.items():
+        kinds.setdefault(named[name], {}).setdefault(sign, name)
+    return {
+        name: label if len(kinds[label]) == 1 else f"{label} of {kinds[label][signs[name]]}"
+        for name, label in named.items()
+    }
+
+
 def _dense(run: Run, recipe: Recipe) -> Artifact | None:
     first = run[recipe.stages[0].name]
-    return first if first.keep_plan is None else None
+    has_zeros = first.metrics.get("matmul_sparsity", 0.0) > 0
+    return first if first.keep_plan is None and not has_zeros else None
 
 
 def _dense_points(runs: Mapping[Run, Recipe], metric: str) -> list[Point]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NEGLIGIBLE = 1e-9
 """A row coasts on its first moment until the step is this small beside the first one."""
+LEAST = torch.finfo(torch.float64).tiny
 CHUNK = 4096
 """Rows brought up to date at a time where all are."""
 
@@ -28,13 +29,16 @@ class EmbeddingRows:
     AdamW moves a row without a gradient too, by what is left of its moments: after ``s`` updates of moments ``m`` and
     ``v``, the ``t - s`` updates with gradient zero come to
 
-        ``w_t = w_s - m / (√v + ε) · Σ_{j=s+1..t} lr_j · √(1 - β₂ʲ) / (1 - β₁ʲ) · (β₁ / √β₂)^(j-s)``
+        ``w_t = w_s - m · Σ_{j=s+1..t} a_j / (√v + ε b_j)``
+
+        with ``a_j = lr_j · √(1 - β₂ʲ) / (1 - β₁ʲ) · (β₁ / √β₂)^(j-s)`` and ``b_j = √(1 - β₂ʲ) / β₂^((j-s)/2)``
 
     (with weight decay each term, and ``w_s``, fades by the ``1 - lr λ`` of the steps after it), its moments to
-    ``β₁^(t-s) m`` and ``β₂^(t-s) v`` (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2). The
-    sum is the same for all rows and is kept for every ``s``; so a row is brought to where AdamW would have it just
-    before it is read, to rounding (and to ``ε``, whose share of the denominator is taken as constant). Unlike
-    ``torch.optim.SparseAdam``, which leaves such rows where they are, this changes time and not results.
+    ``β₁^(t-s) m`` and ``β₂^(t-s) v`` (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2). To the first order
+    in ``ε / √v`` the sum is ``Σ a_j / (√v + ε Σ a_j b_j / Σ a_j)``, whose two sums are the same for all rows and are
+    kept for every ``s``; so a row is brought to where AdamW would have it just before it is read, to rounding where
+    gradients are large beside ``ε``. Unlike ``torch.optim.SparseAdam``, which leaves such rows where they are, this
+    changes time and not results.
 
     While attached, ``weight`` holds rows of different dates: read it by a forward pass of the embedding, inside
     ``caught_up``, or after ``settle``. A forward pass outside of ``caught_up`` decides at which step a row is brought
@@ -62,9 +66,10 @@ class EmbeddingRows:
             "exp_avg_sq": zeros.clone(),
             "seen": torch.zeros(len(self.weight), dtype=torch.int32, device=self.weight.device),
         }
-        self._fading = betas_ratio(config.betas)
+        self._fading = config.betas[0] / math.sqrt(config.betas[1])
         self._window = math.ceil(math.log(NEGLIGIBLE) / math.log(self._fading)) if self._fading > 0 else 0
         self._coasted = torch.zeros(1, dtype=torch.float64)
+        self._floors = torch.zeros(1, dtype=torch.float64)
         self._kept = torch.zeros(1, dtype=torch.float64)
         self._read: tuple[Tensor, nn.Parameter] | None = None
         self._shows_all = False
@@ -188,7 +193,7 @@ class EmbeddingRows:
         beta1, beta2 = self.betas
         fading = torch.where(steps > self._window, 0.0, beta1**steps)
         distance, shrinking = self._coasted[seen], torch.exp(self._kept[done] - self._kept[seen])
-        floor = self.epsilon * torch.sqrt(1 - beta2 ** (seen + 1).double())
+        floor = self.epsilon * torch.where(distance > 0, self._floors[seen] / distance.clamp(min=LEAST), 1.0)
         own = self.weight.detach()
         columns = torch.stack([fading, beta2**steps, distance, shrinking, floor], dim=1).to(own)
         by_mean, by_square, far, shrunk, least = torch.split(columns, 1, dim=1)
@@ -197,13 +202,17 @@ class EmbeddingRows:
         return weight, mean * by_mean, square * by_square
 
     def _follow(self, done: int) -> None:
-        """Know of ``done`` steps how far a row last updated at each of them has gone since, in units of ``m / √v``."""
+        """Know of ``done`` steps how far a row last updated at each of them has gone since, in units of ``m / √v``.
+
+        And the sum of ``ε``'s shares of the way, each term being as in that of the distance.
+        """
         beta1, beta2 = self.betas
         known = len(self._coasted) - 1
         if done <= known:
             return
         grown = torch.zeros(done - known, dtype=torch.float64)
-        self._coasted, self._kept = torch.cat([self._coasted, grown]), torch.cat([self._kept, grown])
+        self._coasted, self._floors = torch.cat([self._coasted, grown]), torch.cat([self._floors, grown])
+        self._kept = torch.cat([self._kept, grown])
         for step in range(known + 1, done + 1):
             lr = self.learning_rate(step - 1)
             first = max(0, step - self._window)
@@ -212,10 +221,8 @@ class EmbeddingRows:
             keeps = 1 - lr * self.weight_decay
             if keeps != 1:
                 self._coasted[:step] *= keeps
-            self._coasted[first:step] += pace * self._fading**ages
+                self._floors[:step] *= keeps
+            gone = pace * self._fading**ages
+            self._coasted[first:step] += gone
+            self._floors[first:step] += gone * math.sqrt(1 - beta2**step) * beta2 ** (-ages / 2)
             self._kept[step] = self._kept[step - 1] + math.log(keeps)
-
-
-def betas_ratio(betas: tuple[float, float]) -> float:
-    """Return ``β₁ / √β₂``, by which the steps of a coasting row shrink, at least 1 where they do not."""
-    return betas[0] / math.sqrt(betas[1]) if betas[1] > 0 else math.inf

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import RecipeError
-from pipeline.training.embedding_rows import betas_ratio
 from pipeline.training.processes import Processes
 from pipeline.training.pruner import Pruner, PrunesWeights
 
@@ -71,7 +70,7 @@ def _why_not(
         "the pruner reads those of the word embeddings": _prunes(pruner, model, embedding.weight),
         "nothing else learns": not any(parameter.requires_grad for parameter in others),
         "learning_rate times weight_decay must be less than 1": config.learning_rate * config.weight_decay >= 1,
-        "betas must be such that β₁² < β₂": not 0 <= betas_ratio(config.betas) < 1,
+        "betas must be such that β₁ < β₂": config.betas[0] >= config.betas[1],
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 

@@ -111,19 +111,21 @@ class Stepper:
         return config.learning_rate * factor
 
     def _backward(self, wrapped: PreTrainedModel, position: Position, window: Window) -> None:
-        """Add up the gradients of the step's batches; the loss is their mean, whatever rows the last one has."""
+        """Add up the gradients of the step's batches, each with its share of their rows, as if they were one batch."""
         epoch, group = divmod(position.step, self.epoch)
         accumulated = self.job.config.gradient_accumulation
         indices = range(len(self.batches))[group * accumulated : (group + 1) * accumulated]
         lengths = self.job.task.train.lengths
-        for index in indices:
-            rows = self.batches.rows(epoch, index)
+        drawn = {index: self.batches.rows(epoch, index) for index in indices}
+        total = sum(map(len, drawn.values()))
+        for index, rows in drawn.items():
+            share = len(rows) / total
             batch = self.batch(rows)
             with self.processes.reduces(wrapped, now=index == indices[-1]):
                 with precision.autocast(position.mixed_precision, self.device):
                     loss, parts = self.job.objective(wrapped, batch)
-                torch.autograd.backward(self.scaler.scale(loss / len(indices)))
-            window.add(position.step, {"loss": loss, **parts}, share=1 / len(indices))
+                torch.autograd.backward(self.scaler.scale(loss * share))
+            window.add(position.step, {"loss": loss, **parts}, share=share)
             position.rows += len(rows)
             position.tokens += 0 if lengths is None else int(lengths[rows].sum())
 

@@ -44,7 +44,8 @@ class MaskedBlocks:
     def restore(self) -> None:
         """Put the raw values back; also undoes whatever the optimizer did to masked blocks."""
         if len(self.raw):
-            self._blocks(self.weight.weight())[self._index] = self.raw
+            weight = self.weight.weight()
+            self._blocks(weight)[self._index] = self.raw.to(weight.dtype)
 
     def mask(self, dead: Tensor) -> None:
         """Mask exactly the blocks of ``dead``, a bool tensor of ``shape``; those no longer in it come back."""

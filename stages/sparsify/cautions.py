@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from stages.sparsify.blocks import Blocks
 from stages.sparsify.domains import Domain, described
@@ -12,13 +13,24 @@ from stages.sparsify.domains import Domain, described
 
 def cautions(model: nn.Module, domains: Sequence[Domain]) -> list[str]:
     """Return lines for layers that stay dense, locks that find no zeros, embeddings that lose their rare rows."""
-    return [line for line in (_undivided(domains), _unlocked(domains), faded_embeddings(model, domains)) if line]
+    by_domains = _undivided(domains), _unlocked(domains)
+    return [line for line in (*by_domains, _computed(model), faded_embeddings(model, domains)) if line]
 
 
 def _undivided(domains: Sequence[Domain]) -> str:
     dense = [described(weight) for domain in domains for weight in domain.dense]
     patterns = " and ".join(sorted({domain.settings.pattern for domain in domains if domain.dense}))
     return f"{patterns} does not divide these layers, which stay dense: {', '.join(dense)}" if dense else ""
+
+
+def _computed(model: nn.Module) -> str:
+    names = [name for name, module in model.named_modules() if is_parametrized(module, "weight")]
+    if not names:
+        return ""
+    return (
+        "the weights of these layers are computed from others by a parametrization, and stay dense: "
+        f"{', '.join(names)}; torch.nn.utils.parametrize.remove_parametrizations makes them weights again"
+    )
 
 
 def _unlocked(domains: Sequence[Domain]) -> str:

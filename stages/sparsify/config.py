@@ -177,7 +177,7 @@ class SparsifyConfig(StageConfig):
         """Return the settings changed from their defaults that the others leave without effect."""
         unused: tuple[str, ...] = ()
         if self.pattern_lock:
-            unused += (*SHARES, "criterion", "reduce", "scope")
+            unused += (*SHARES, "criterion", "reduce", "scope", "group_lasso")
         elif self.schedule.kind in ("one_shot", "constant") and not self.groups:
             unused += ("initial_sparsity",)
         if self.distill is None:

@@ -60,6 +60,7 @@ class Sparsifier:
         self.domains = build_domains(model, self.config)
         self._weights = [_masked(domain) for domain in self.domains]
         self._courses = self._resolve(self.domains)
+        self._done = 0
         for line in cautions(model, self.domains):
             logger.warning("%s", line)
 
@@ -80,7 +81,7 @@ class Sparsifier:
     def after_optimizer_step(self, step: int, lr: float) -> None:
         """Mask, take group lasso's proximal step, and choose anew if an update is due after ``step``."""
         for domain, course, weights in self._parts():
-            amount = lr * domain.settings.group_lasso
+            amount = 0.0 if domain.settings.pattern_lock else lr * domain.settings.group_lasso
             for weight in weights:
                 weight.follow_device()
                 weight.write()
@@ -88,6 +89,7 @@ class Sparsifier:
                     weight.shrink(amount)
             if course.is_due(step + 1) and not domain.settings.pattern_lock:
                 _choose(domain, weights, course.share(step + 1))
+        self._done = step + 1
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -101,7 +103,8 @@ class Sparsifier:
 
         ``begin`` and ``end`` (also ``start_step`` and ``end_step``), ``every``, ``kind``, ``power``, ``sparsity``,
         ``initial_sparsity``, ``max_sparsity_per_layer``, ``min_sparsity_per_layer``, ``group_lasso``, ``num_steps``.
-        Raises ``ValueError`` for any other name, and for a value that does not fit; then nothing changes.
+        Raises ``ValueError`` for any other name, for a value that does not fit, and for a schedule that is over by the
+        step reached and would have chosen otherwise; then nothing changes.
         """
         allowed = (*SCHEDULED, *CHANGEABLE, "num_steps")
         if unknown := sorted(settings.keys() - set(allowed)):
@@ -118,7 +121,11 @@ class Sparsifier:
         domains = [Domain(resolved[d.settings.label], d.layers, d.dense) for d in self.domains]
         self.config, self.num_steps = config, num_steps
         try:
-            self._courses = self._resolve(domains)
+            courses = self._resolve(domains)
+            for old, new in zip(self._courses, courses, strict=True):
+                if new.last <= self._done and new.final != old.share(self._done):
+                    raise ValueError(f"schedule: must end after step {self._done}, which is reached, got {new.last}")
+            self._courses = courses
         except ValueError:
             self.config, self.num_steps = before
             raise

@@ -1,9 +1,11 @@
+import copy
 import io
 
 import pytest
 import torch
+from transformers.optimization import Adafactor
 
-from pipeline import PrunedOptimizer
+from pipeline import PrunedOptimizer, Sparsifier
 
 
 def wrapped(model, pruner, **options):
@@ -98,6 +100,28 @@ def test_a_step_that_a_scaler_skips_is_none(model, sparsifier, batches):
         optimizer.zero_grad()
     assert optimizer.num_steps == 2
     assert all(bool(torch.isfinite(tensor).all()) for tensor in own.state_dict().values())
+
+
+def test_a_copy_goes_on_as_the_first_would(model, sparsifier, batches):
+    own = model()
+    optimizer = wrapped(own, sparsifier(own))
+    run(own, optimizer, batches[:3])
+    other, again = copy.deepcopy((own, optimizer))
+    assert again.num_steps == 3
+    for each, stepped in ((own, optimizer), (other, again)):
+        torch.manual_seed(1)
+        run(each, stepped, batches[3:])
+    assert all(torch.equal(a, b) for a, b in zip(own.parameters(), other.parameters(), strict=True))
+
+
+def test_an_optimizer_that_finds_its_own_learning_rate_is_taken_unless_group_lasso_needs_one(model, batches):
+    own = model()
+    optimizer = PrunedOptimizer(Adafactor(own.parameters()), Sparsifier(own, {"sparsity": 0.5}, num_steps=8))
+    run(own, optimizer, batches)
+    assert optimizer.num_steps == 8
+    lasso = Sparsifier(model(), {"sparsity": 0.5, "group_lasso": 0.1}, num_steps=8)
+    with pytest.raises(ValueError, match="optimizer: must say its learning rate for group_lasso, got None"):
+        PrunedOptimizer(Adafactor(own.parameters()), lasso).step()
 
 
 def test_accelerate_can_prepare_it(model, sparsifier, batches, same):

@@ -143,6 +143,13 @@ def test_what_a_pruner_cannot_follow_is_refused_before_the_first_step(model, spa
         PruningCallback(sparsifier(own)).on_train_begin(arguments, state, TrainerControl())
 
 
+def test_two_pruners_in_one_trainer_are_refused(model, sparsifier, trainer):
+    own = model()
+    run, _ = trainer(own, sparsifier(own), PruningCallback(sparsifier(own)))
+    with pytest.raises(ValueError, match="callbacks: must hold one PruningCallback, got two"):
+        run.train()
+
+
 def test_accumulated_gradients_are_one_step(model, sparsifier, trainer):
     own = model()
     pruner = sparsifier(own)

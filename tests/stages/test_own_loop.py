@@ -10,16 +10,17 @@ HEADS = {"granularity": "head", "sparsity": 0.5, "score_learning_rate": 0.5, "pr
 CHANNELS = {"sparsity": 0.25, "scope": "local", "rounds": 2, "prune_begin": 0.0, "prune_end": 0.8}
 
 
-def train(model, pruner, num_steps=5):
+def train(model, pruner, num_steps=5, *, first=0, finish=True):
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=1e-2)
     ids = torch.randint(2, 40, (num_steps, 4, 6), generator=torch.Generator().manual_seed(0))
-    for step in range(num_steps):
+    for step in range(first, num_steps):
+        torch.manual_seed(step)
         model(input_ids=ids[step], labels=ids[step, :, 0] % 2).loss.backward()
         pruner.before_optimizer_step(step)
         optimizer.step()
         pruner.after_optimizer_step(step, 1e-2)
         optimizer.zero_grad()
-    return pruner.finish()
+    return pruner.finish() if finish else None
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,22 @@ def test_units_are_not_judged_by_weights_that_do_not_learn(small_bert, kind, con
     model.get_parameter(name).requires_grad_(False)
     with pytest.raises(ValueError, match=rf"^model: must leave .* such as {name}, which needs no gradient"):
         kind(model, config, num_steps=5)
+
+
+@pytest.mark.parametrize(("kind", "config"), [(MovementPruner, HEADS), (TaylorPruner, CHANNELS)])
+def test_a_model_in_a_wrapper_is_pruned_like_the_bare_one(small_bert, kind, config):
+    wrapped, plain = torch.nn.DataParallel(small_bert()), small_bert()
+    plans = [train(model, kind(model, config, num_steps=5)) for model in (wrapped, plain)]
+    assert plans[0] == plans[1]
+    assert all(torch.equal(a, b) for a, b in zip(wrapped.parameters(), plain.parameters(), strict=True))
+
+
+def test_scores_go_on_where_the_model_takes_another_type(small_bert):
+    settings = {**HEADS, "granularity": "block", "block_size": 4}
+    model = small_bert()
+    pruner = MovementPruner(model, settings, num_steps=5)
+    train(model, pruner, 3, finish=False)
+    assert train(model.double(), pruner, 5, first=3) is not None
 
 
 def test_a_model_that_cannot_be_condensed_is_named_before_it_is_trained(small_bert, caplog):

@@ -227,9 +227,10 @@ def test_a_model_that_its_config_does_not_describe_is_refused_and_stays_whole(
     assert_same_states(model, before)
 
 
-def test_a_compiled_model_is_condensed_as_the_one_it_was_made_of(tiny_model, assert_same_states):
+def test_a_wrapped_model_is_condensed_as_the_one_it_was_made_of(tiny_model, assert_same_states):
     model = tiny_model("bert")
-    assert_same_states(condense(torch.compile(model, backend="eager"), UNEVEN), condense(model, UNEVEN))
+    for wrapped in (torch.compile(model, backend="eager"), torch.nn.DataParallel(model)):
+        assert_same_states(condense(wrapped, UNEVEN), condense(model, UNEVEN))
 
 
 def test_every_weight_of_a_condensed_model_learns(family, tiny_model, tiny_batch):

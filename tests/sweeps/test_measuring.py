@@ -111,3 +111,23 @@ def test_the_command_prints_the_table_and_the_model_to_ship_and_writes_files(fol
 def test_what_is_written_is_named(folder):
     found = api.frontier(folder, rounds=1)
     assert [path.name for path in write_frontier(found, folder)] == ["frontier.json", "frontier.md", "frontier.svg"]
+
+
+def test_a_first_stage_that_makes_zeros_is_no_dense_model(tmp_path):
+    sparse = {**RECIPE, "stages": [{"uses": "sparsify", "sparsity": 0.5}, {"uses": "finetune"}]}
+    for stages in (1, 2):
+        recipe = {**sparse, "stages": sparse["stages"][:stages]}
+        done = api.sweep(recipe, ["stages.sparsify.sparsity=0.3,0.6"], runs_dir=tmp_path / str(stages))
+        points, _ = collect_points(done.folder, api.STAGES)
+        assert [(point.label, point.dense_score) for point in points.points] == [
+            ("sparsity=0.3", None),
+            ("sparsity=0.6", None),
+        ]
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):
+    api.sweep(RECIPE, ["seed=1,2"], runs_dir=tmp_path)
+    done = api.sweep(RECIPE, ["seed=3"], runs_dir=tmp_path, overrides=["stages.prune_ffn.sparsity=0.25"])
+    points, _ = collect_points(done.folder, api.STAGES)
+    found = {group.label: len(group.points) for group in points.groups()}
+    assert found == {"dense": 3, "prune_ffn of seed-1": 2, "prune_ffn of seed-3": 1}

@@ -101,6 +101,27 @@ def test_two_small_batches_accumulated_are_one_large_batch(benches, fakes):
     assert not torch.allclose(other[name], large[name], atol=1e-3)
 
 
+def test_a_short_batch_counts_by_its_rows(benches, fakes):
+    def run(name, **values):
+        bench = benches(name)
+
+        def objective(model, batch):
+            model.eval()
+            return task_objective(model, batch)
+
+        values = {"epochs": 3, "length_pool": 1, "schedule": "constant", "warmup": 0, "log_every": 1, **values}
+        result = bench.run(task=fakes.Task(rows=33, fixed_length=5), objective=objective, **values)
+        return result.model.state_dict()["classifier.weight"], [
+            line["loss"] for line in bench.log.lines() if "loss" in line
+        ]
+
+    # 16, 16 and 1 row; the row that is alone is another one in each epoch.
+    small, told = run("small", batch_size=16, gradient_accumulation=3)
+    large, expected = run("large", batch_size=33)
+    assert torch.allclose(small, large, atol=1e-5)
+    assert told == pytest.approx(expected, rel=1e-4)
+
+
 def test_gradients_are_clipped_to_their_norm(bench, monkeypatch):
     seen = []
     step = torch.optim.AdamW.step

@@ -57,6 +57,14 @@ def test_a_lock_that_finds_no_zeros_is_told(warned):
     assert warned(model, pattern_lock=True) == []
 
 
+def test_weights_that_a_parametrization_computes_are_named(warned):
+    model = nn.Sequential(nn.Linear(16, 8), nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)))
+    (line,) = warned(model, sparsity=0.5)
+    assert line.startswith(
+        "the weights of these layers are computed from others by a parametrization, and stay dense: 1;"
+    )
+
+
 def test_an_embedding_of_a_group_is_named_alone(warned, lookup):
     groups = [{"include": ["films"], "types": ["Embedding"], "criterion": "snip"}]
     (line,) = warned(lookup, criterion="magnitude", layers=ALL, groups=groups)

@@ -109,6 +109,29 @@ def test_what_is_asked_for_is_of_all_weights_touched_those_of_groups_and_locks_t
     assert pruner.logs()["weights_removed"] == pytest.approx(pruner.asked(20))
 
 
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [
+        ({"schedule": {"end": 4}}, {"sparsity": 0.8}),
+        ({"schedule": {"end": 18}}, {"end_step": 8}),
+        ({"schedule": {"kind": "one_shot", "begin": 15}}, {"start_step": 5}),
+    ],
+)
+def test_a_change_that_comes_too_late_is_refused_and_changes_nothing(mlp, steps, make, settings, changed):
+    pruner, twin = make(mlp, sparsity=0.5, **settings), copy.deepcopy(mlp)
+    other = make(twin, sparsity=0.5, **settings)
+
+    def change(step):
+        if step == 10:
+            with pytest.raises(ValueError, match="schedule: must end after step 11, which is reached, got "):
+                pruner.update(**changed)
+
+    steps(mlp, pruner, after=change)
+    steps(twin, other)
+    assert all(torch.equal(a, b) for a, b in zip(mlp.parameters(), twin.parameters(), strict=True))
+    assert pruner.asked(20) == other.asked(20)
+
+
 def test_disabled_is_dense(mlp, steps, make):
     pruner, twin = make(mlp, enabled=False, sparsity=0.9), copy.deepcopy(mlp)
     steps(mlp, pruner)
@@ -126,6 +149,15 @@ def test_a_lock_keeps_a_checkpoints_zeros_and_trains_the_rest(mlp, steps, make):
     steps(mlp, pruner, after=lambda step: None)
     assert torch.equal(mlp[2].weight == 0, before)
     assert not (mlp[0].weight == 0).any()
+
+
+def test_group_lasso_leaves_locked_layers_to_the_training(mlp, make):
+    groups = [{"include": ["^2$"], "pattern_lock": True}]
+    pruner = make(mlp, group_lasso=5.0, sparsity=0.0, groups=groups)
+    locked, chosen = (mlp[layer].weight.detach().clone() for layer in (2, 0))
+    pruner.after_optimizer_step(0, 0.1)
+    assert torch.equal(mlp[2].weight, locked)
+    assert mlp[0].weight.norm() < chosen.norm()
 
 
 def test_group_lasso_shrinks_blocks_only_up_to_the_end(mlp, steps, make):
