@@ -19,6 +19,11 @@ Metrics = Mapping[str, Mapping[str, float]]
 """By stage, in order, what was measured of its model."""
 
 
+def has_cut(metrics: Mapping[str, float]) -> bool:
+    """Say whether heads or channels had left the model that these metrics are of."""
+    return metrics.get("encoder_sparsity", 0.0) > 0
+
+
 def size_table(measured: Metrics) -> Table | None:
     """Return a row per stage: parameters, MACs and bytes, each with its share of the first stage's; None if unknown."""
     known = [name for name in SIZES if any(name in metrics for metrics in measured.values())]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ArtifactError
+from pipeline.reporting.cost_tables import has_cut
 from pipeline.reporting.decisions import Decision, cutting_stages, decisions, unit_map
 from pipeline.reporting.figures.costs import latencies, what_is_left
 from pipeline.reporting.figures.heads_map import heads_map
@@ -101,10 +102,12 @@ def pictures(run: Run, report: Report) -> Iterator[Picture]:
         timeline(logs),
     )
     if len(report.rows) > 1:
+        is_whole = not has_cut(report.rows[0].metrics)
+        times = " Times follow from the measured speed-up, both models taking turns." if is_whole else ""
         yield Picture(
             "What it costs to run",
             f"What is left after {report.rows[-1].stage}",
-            f"Against {report.rows[0].stage}. Times follow from the measured speed-up, both models taking turns.",
+            f"Against {report.rows[0].stage}.{times}",
             what_is_left(report.rows),
         )
     if any(name.startswith("latency_") for row in report.rows for name in row.metrics):

@@ -52,9 +52,9 @@ COSTS = (
     ("speed-up, batch 32", "speedup_b32", format_speedup),
 )
 TIMING = (
-    "Latency: median and 95th percentile over forward passes on real rows in float32; speed-up against the model of "
-    "the run's first stage, measured in turns in one process. Encoder sparsity is the share of the parameters inside "
-    "the transformer layers that was removed."
+    "Latency: median and 95th percentile over forward passes on real rows in float32; speed-up against the "
+    "run's model before any cut, measured in turns in one process. Encoder sparsity is the share of the parameters "
+    "inside the transformer layers that was removed."
 )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.artifacts.commit import write_file
 from pipeline.artifacts.sealed import digest
+from pipeline.reporting.cost_tables import has_cut
 from pipeline.reporting.layout import format_count, format_metric, format_number, format_share, format_speedup
 from pipeline.reporting.report import Report, StageRow
 from pipeline.reporting.scores import split_scores, spoken
@@ -84,12 +85,13 @@ def tiles(rows: Sequence[StageRow], splits: Sequence[str]) -> list[Tile]:
     if last.metrics.get("weights_touched"):
         touched = format_count(last.metrics["weights_touched"])
         found.append(Tile("zeros", format_share(last.metrics.get("weight_sparsity")), f"of {touched} weights touched"))
-    if last.metrics.get("macs") and first.metrics.get("macs"):
+    if last.metrics.get("macs") and first.metrics.get("macs") and not has_cut(first.metrics):
         found.append(Tile("fewer MACs", format_speedup(first.metrics["macs"] / last.metrics["macs"]), "per row"))
     for size in (1, 32):
         if speedup := last.metrics.get(f"speedup_b{size}"):
             latency = format_number(last.metrics.get(f"latency_b{size}_ms"))
-            found.append(Tile(f"speed-up, batch {size}", format_speedup(speedup), f"{latency} ms"))
+            against = ", against the model before any cut" if has_cut(first.metrics) else ""
+            found.append(Tile(f"speed-up, batch {size}", format_speedup(speedup), f"{latency} ms{against}"))
     total = sum(row.seconds for row in rows)
     return [*found, Tile("time", _duration(total), f"in {len(rows)} stage{'s' if len(rows) > 1 else ''}")]
 

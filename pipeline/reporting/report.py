@@ -203,7 +203,7 @@ def write_report(run: Run) -> Report:
 def _timing_note(measured: Sequence[Mapping[str, float]]) -> str:
     rounds = [int(value) for row in measured for name, value in row.items() if name.endswith("_rounds")]
     threads = {int(row["latency_threads"]) for row in measured if "latency_threads" in row}
-    facts = ["Latency: median in milliseconds, float32, real lengths, taking turns with the first stage's model"]
+    facts = ["Latency: median in milliseconds, float32, real lengths, taking turns with the run's model before any cut"]
     facts += [f"at least {min(rounds)} rounds"] if rounds else []
     facts += [f"threads: {' or '.join(map(str, sorted(threads)))}"] if threads else []
     return ", ".join(facts) + "."

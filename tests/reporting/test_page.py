@@ -5,8 +5,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from pipeline.reporting.figures.costs import what_is_left
 from pipeline.reporting.page import PAGE, page, tiles, write_page
-from pipeline.reporting.report import Report
+from pipeline.reporting.report import Report, StageRow
 
 
 class Reader(HTMLParser):
@@ -166,3 +167,19 @@ def test_a_run_of_one_stage_that_cut_nothing_has_a_page(own_run):
     text = page(own_run, Report.from_run(own_run))
     assert "What was cut" not in text
     assert "How it trained" in text
+
+
+def test_where_the_first_stage_cut_nothing_compares_it_with_what_was_before():
+    cut = {"encoder_sparsity": 0.6, "parameters": 50.0, "macs": 40.0, "latency_b1_ms": 5.0, "speedup_b1": 2.0}
+    rows = (StageRow("prune_ffn", "prune_ffn", cut, 1.0, {}, {}), StageRow("recover", "distill", cut, 1.0, {}, {}))
+    told = {tile.name: (tile.value, tile.note) for tile in tiles(rows, ["validation"])}
+    assert "fewer MACs" not in told
+    assert told["speed-up, batch 1"] == ("2.00×", "5.00 ms, against the model before any cut")
+    labels = [label.get_text() for label in what_is_left(rows).axes[0].get_yticklabels()]
+    assert labels
+    assert not any(label.startswith("time") for label in labels)
+    whole = {**cut, "encoder_sparsity": 0.0, "macs": 80.0}
+    rows = (StageRow("finetune", "finetune", whole, 1.0, {}, {}), *rows)
+    told = {tile.name: (tile.value, tile.note) for tile in tiles(rows, ["validation"])}
+    assert told["fewer MACs"] == ("2.00×", "per row")
+    assert told["speed-up, batch 1"] == ("2.00×", "5.00 ms")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from pipeline.reporting.cost_tables import BATCHES, SIZES
+from pipeline.reporting.cost_tables import BATCHES, SIZES, has_cut
 from pipeline.reporting.figures.chart import GRID, KEPT, MUTED, Chart, chart, styled
 from pipeline.reporting.layout import format_count, format_number
 from pipeline.reporting.report import StageRow
@@ -16,7 +16,8 @@ from pipeline.reporting.report import StageRow
 def what_is_left(rows: Sequence[StageRow]) -> Chart:
     """Return a bar for each cost: the share of the first row's that the last one has, and both numbers.
 
-    Costs that either does not know are left out. Times are by the measured speed-up, model against model in turns.
+    Costs that either does not know are left out. Times are by the measured speed-up, model against model in turns; they
+    are left out where the first row's model was cut already, for they are against one before any cut.
     """
     first, last = rows[0].metrics, rows[-1].metrics
     bars = [
@@ -27,7 +28,7 @@ def what_is_left(rows: Sequence[StageRow]) -> Chart:
     bars += [
         (f"time, batch {size}", 1 / speedup, f"{speedup:.2f}× faster" if speedup >= 1 else f"{1 / speedup:.2f}× slower")
         for size in BATCHES
-        if (speedup := last.get(f"speedup_b{size}"))
+        if not has_cut(first) and (speedup := last.get(f"speedup_b{size}"))
     ]
     figure = chart(max(1.2, 0.5 + 0.28 * len(bars)))
     axes = figure.add_subplot()
