@@ -15,6 +15,7 @@ from pipeline.artifacts.sealed import canonical
 from pipeline.errors import ArtifactError, RecipeError
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.recipe.sources import KNOWN_METRICS
+from pipeline.recipe.values import settings_of
 from pipeline.sweeps.naming import short_labels
 from pipeline.sweeps.notes import read_values
 
@@ -191,13 +192,20 @@ def _told_apart(labels: Mapping[str, str], runs: Mapping[Run, Recipe]) -> dict[s
     """Return the labels, those of runs that differ in more than the seed made different by a run's name."""
     named = {run.name: labels[run.name] or recipe.stages[-1].name for run, recipe in runs.items()}
     kinds: dict[str, dict[str, str]] = {}
-    signs = {run.name: canonical({**recipe.document(), SEED: None, "name": None}) for run, recipe in runs.items()}
+    signs = {run.name: _settings(recipe) for run, recipe in runs.items()}
     for name, sign in signs.items():
         kinds.setdefault(named[name], {}).setdefault(sign, name)
     return {
         name: label if len(kinds[label]) == 1 else f"{label} of {kinds[label][signs[name]]}"
         for name, label in named.items()
     }
+
+
+def _settings(recipe: Recipe) -> str:
+    """Return all that a recipe says but for its name, its seed, and what changes no result."""
+    parts = (recipe.model, recipe.task, *(() if recipe.budget is None else (recipe.budget,)))
+    stages = [{"uses": stage.uses, **settings_of(stage.config)} for stage in recipe.stages]
+    return canonical([*(settings_of(part) for part in parts), *stages])
 
 
 def _dense(run: Run, recipe: Recipe) -> Artifact | None:

@@ -127,7 +127,8 @@ def test_a_first_stage_that_makes_zeros_is_no_dense_model(tmp_path):
 
 def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):
     api.sweep(RECIPE, ["seed=1,2"], runs_dir=tmp_path)
+    api.sweep(RECIPE, ["seed=4"], runs_dir=tmp_path, overrides=["training.log_every=1"])
     done = api.sweep(RECIPE, ["seed=3"], runs_dir=tmp_path, overrides=["stages.prune_ffn.sparsity=0.25"])
     points, _ = collect_points(done.folder, api.STAGES)
     found = {group.label: len(group.points) for group in points.groups()}
-    assert found == {"dense": 3, "prune_ffn of seed-1": 2, "prune_ffn of seed-3": 1}
+    assert found == {"dense": 4, "prune_ffn of seed-1": 3, "prune_ffn of seed-3": 1}
