@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pipeline.errors import ArtifactError
 from pipeline.integrations.counted import drop_overflow, learning_rate
 from pipeline.surgery.keep_plan import KeepPlan
 from pipeline.training.pruner import Pruner
+
+logger = logging.getLogger(__name__)
 
 STATE = "pruner.safetensors"
 CHECKPOINT = "checkpoint-{}"
@@ -92,6 +95,10 @@ class PruningCallback(TrainerCallback):  # type: ignore[misc]
         if not args.should_save:
             return
         target = Path(args.output_dir) / CHECKPOINT.format(state.global_step) / STATE
+        if not target.parent.is_dir():
+            # Trainer's search over hyperparameters has a folder for each trial, and tells its callbacks of none.
+            logger.warning("%s: no such folder: this checkpoint is saved without its pruner", target.parent)
+            return
         unfinished = target.with_name(f".new.{STATE}")
         tensors = {name: tensor.contiguous() for name, tensor in self.pruner.state_dict().items()}
         save_file(tensors, unfinished, metadata={"step": str(state.global_step)})

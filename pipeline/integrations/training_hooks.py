@@ -81,7 +81,7 @@ class TrainingHooks:
         What ``evaluate_function`` then returns is in ``score``. Raises ``ValueError`` for a function that calls no
         hook, and so would prune nothing.
         """
-        before = self.num_steps
+        before, self._is_finished = self.num_steps, False
         self.on_train_begin()
         train_function(self.model)
         if self.num_steps == before and not self._counted.is_open:

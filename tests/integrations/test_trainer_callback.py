@@ -143,6 +143,13 @@ def test_what_a_pruner_cannot_follow_is_refused_before_the_first_step(model, spa
         PruningCallback(sparsifier(own)).on_train_begin(arguments, state, TrainerControl())
 
 
+def test_a_checkpoint_that_is_elsewhere_stops_no_training(model, sparsifier, tmp_path, caplog):
+    arguments = TrainingArguments(output_dir=str(tmp_path / "search"), report_to="none", use_cpu=True)
+    PruningCallback(sparsifier(model())).on_save(arguments, TrainerState(global_step=3), TrainerControl())
+    assert "search/checkpoint-3: no such folder: this checkpoint is saved without its pruner" in caplog.text
+    assert not (tmp_path / "search" / "checkpoint-3").exists()
+
+
 def test_two_pruners_in_one_trainer_are_refused(model, sparsifier, trainer):
     own = model()
     run, _ = trainer(own, sparsifier(own), PruningCallback(sparsifier(own)))

@@ -42,6 +42,17 @@ def test_the_five_hooks_prune_as_the_two_calls_do(model, build, batches, train, 
     assert (hooks.score, hooks.keep_plan, hooks.num_steps) == (("scored", True), plan, 8)
 
 
+def test_each_fit_ends_with_a_decision(model, build, batches):
+    own = model()
+    hooks, optimizer = hooked(own, build(own))
+    decided = []
+    finish = hooks.pruner.finish
+    hooks.pruner.finish = lambda: decided.append(hooks.num_steps) or finish()
+    for part in (batches[:4], batches[4:]):
+        hooks.fit(five_hooks(hooks, optimizer, part))
+    assert decided == [4, 8]
+
+
 def test_what_is_scored_is_the_pruned_model_which_computes_what_the_cut_one_does(model, build, batches):
     own = model(dropout=0.0)
     hooks, optimizer = hooked(own, build(own))
