@@ -174,7 +174,10 @@ class Sparsifier:
         return sum(domain.num_weights for domain in self.domains)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return which blocks are ``kept`` and, of snip_momentum, their ``scores``, by parameter name."""
+        """Return which blocks are ``kept`` and, of snip_momentum, their ``scores``, by parameter name.
+
+        Settings are not among them: who resumes builds the pruner with those that ``update`` left.
+        """
         return {name: tensor.clone() for name, tensor in self._tensors().items()}
 
     @torch.no_grad()
