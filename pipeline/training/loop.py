@@ -157,7 +157,8 @@ class Loop:
             )
             position.mixed_precision = self.processes.from_main(chosen)
             self.half_done.save_beginning()
-            logger.info("%s: mixed_precision: %s (ms a step: %s)", title, position.mixed_precision, position.timed_ms)
+            why = f"ms a step: {position.timed_ms}" if position.timed_ms else "this processor does bf16 in software"
+            logger.info("%s: mixed_precision: %s (%s)", title, position.mixed_precision, why)
 
     def _log(self, bar: ProgressBar) -> None:
         """Write a line each ``log_every`` steps; where that costs nothing, look for numbers gone bad at each step."""

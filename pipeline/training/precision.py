@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 
 import torch
 from accelerate.utils import convert_to_fp32
@@ -17,6 +18,9 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 ROUNDS = 3
 MARGIN = 0.9
 """bf16 must take less than this share of float32's time, so that noise does not decide."""
+EMULATED = 4.0
+"""A processor whose bf16 product takes so many times float32's does it in software: there no model gains."""
+PROBE_SIZE = 256
 
 
 def check_precision(mixed_precision: str, device: torch.device, *, where: str = "training") -> None:
@@ -80,8 +84,34 @@ def faster(timed_ms: Mapping[str, float]) -> str:
     return "bf16" if timed_ms["bf16"] < MARGIN * timed_ms["no"] else "no"
 
 
+@cache
+def is_emulated(device_type: str) -> bool:
+    """Say whether bf16 is done in software, from one product and its gradients; a GPU's is left to the timing.
+
+    A whole step would tell as well, but takes tens of seconds there.
+    """
+    if device_type != "cpu":
+        return False
+    float32, bf16 = _product_seconds(torch.float32), _product_seconds(torch.bfloat16)
+    return bf16 > EMULATED * float32
+
+
+def _product_seconds(dtype: torch.dtype) -> float:
+    """Return the seconds of a square product and its two gradients, the least of three."""
+    left = torch.ones(PROBE_SIZE, PROBE_SIZE, dtype=dtype, requires_grad=True)
+    right = torch.ones(PROBE_SIZE, PROBE_SIZE, dtype=dtype, requires_grad=True)
+    taken = []
+    for _ in range(3):
+        started = time.perf_counter()
+        torch.autograd.grad((left @ right).sum(), (left, right))
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
 def choose(model: nn.Module, loss: Callable[[], Tensor], device: torch.device) -> tuple[str, dict[str, float]]:
-    """Return the precision to train in, and the milliseconds that speak for it."""
+    """Return the precision to train in, and the milliseconds that speak for it: none where bf16 is emulated."""
+    if is_emulated(device.type):
+        return "no", {}
     model.train()
     timed_ms = {name: round(ms, 3) for name, ms in time_precisions(model, loss, device).items()}
     return faster(timed_ms), timed_ms

@@ -55,7 +55,14 @@ def test_bf16_is_chosen_where_it_clearly_wins(bf16, chosen):
     assert precision.faster({"no": 100.0, "bf16": bf16}) == chosen
 
 
-def test_the_choice_is_recorded_and_changes_nothing_else(benches):
+@pytest.fixture
+def emulated(monkeypatch):
+    """Say that bf16 is done in software, or that it is not, whatever this processor does."""
+    return lambda answer: monkeypatch.setattr(precision, "is_emulated", lambda device_type: answer)
+
+
+def test_the_choice_is_recorded_and_changes_nothing_else(benches, emulated):
+    emulated(False)
     plain = benches("plain").run(mixed_precision="no")
     auto = benches("auto").run(mixed_precision="auto")
     assert set(auto.training.timed_ms) == {"no", "bf16"}
@@ -64,6 +71,30 @@ def test_the_choice_is_recorded_and_changes_nothing_else(benches):
         assert auto.sha256 == plain.sha256
         assert auto.log == plain.log
     assert auto.training.details()["mixed_precision"] == auto.training.mixed_precision
+
+
+def test_bf16_in_software_is_not_tried_in_a_step(benches, emulated, caplog):
+    emulated(True)
+    seen = []
+
+    def objective(model, batch):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return task_objective(model, batch)
+
+    caplog.set_level("INFO")
+    result = benches("auto").run(mixed_precision="auto", objective=objective, epochs=1)
+    assert (result.training.mixed_precision, result.training.timed_ms) == ("no", {})
+    assert seen
+    assert not any(seen)
+    assert "mixed_precision: no (this processor does bf16 in software)" in caplog.text
+
+
+@pytest.mark.parametrize(("float32", "bf16", "emulated"), [(1.0, 0.5, False), (1.0, 3.0, False), (1.0, 13.0, True)])
+def test_bf16_far_slower_than_float32_is_done_in_software(monkeypatch, float32, bf16, emulated):
+    seconds = {torch.float32: float32, torch.bfloat16: bf16}
+    monkeypatch.setattr(precision, "_product_seconds", seconds.__getitem__)
+    assert precision.is_emulated.__wrapped__("cpu") is emulated
+    assert not precision.is_emulated.__wrapped__("cuda")
 
 
 @pytest.mark.parametrize("choice", ["no", "bf16"])
