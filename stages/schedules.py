@@ -10,6 +10,9 @@ ONE_SHOT_STEPS = 100
 """How many steps before a one-shot cut it judges by, where there are so many."""
 
 
+AT_ONCE = {"prune_begin": 0, "prune_end": 1, "rounds": 1}
+"""The settings with which all that goes is gone after the first step."""
+
 NAMES = ("prune_begin", "prune_end")
 """What the ends of a span are called in most stages' settings."""
 
@@ -68,3 +71,7 @@ class Rounds:
     def progress(self, done: int) -> float:
         """Return the share of the whole removal that is due after ``done`` rounds, ``1 - (1 - done/count)³``."""
         return 1.0 - (1.0 - done / self.count) ** 3
+
+    def mean_progress(self, num_steps: int) -> float:
+        """Return the share of the whole removal that is done before a step, as a mean over ``num_steps`` of them."""
+        return sum(self.progress(self.done(step)) for step in range(num_steps)) / num_steps

@@ -48,7 +48,8 @@ class Scorer(Protocol):
 
 
 WIDTH_MULTIPLE = 8
-"""Units that are gone wait, masked, for a later cut where they fill a layer up to a width that processors like."""
+"""Units that are gone wait, masked, for a later cut where they fill a layer up to a width, in columns, that processors
+like; a head is mostly as wide by itself."""
 
 
 class UnitPruner:
@@ -116,7 +117,10 @@ class UnitPruner:
         """
         if not self._cuts:
             return None
-        staying = {name: _staying(self.alive[name], mask) for name, mask in self._in_place.items()}
+        staying = {
+            group.name: _staying(self.alive[group.name], self._in_place[group.name], group.unit_size)
+            for group in self.groups
+        }
         if all(torch.equal(staying[name], mask) for name, mask in self._in_place.items()):
             return None
         before = self.in_place()
@@ -204,9 +208,9 @@ def _plan(masks: Mapping[str, Tensor]) -> KeepPlan:
     return KeepPlan({name: Kept(len(mask), tuple(mask.nonzero().flatten().tolist())) for name, mask in masks.items()})
 
 
-def _staying(alive: Tensor, in_place: Tensor) -> Tensor:
+def _staying(alive: Tensor, in_place: Tensor, unit_size: int) -> Tensor:
     """Return which of the units ``in_place`` stay: those alive, and so many others that the width is a multiple."""
     staying = alive.clone()
     gone = (in_place & ~alive).nonzero().flatten()
-    staying[gone[: -int(alive.sum()) % WIDTH_MULTIPLE]] = True
+    staying[gone[: -int(alive.sum()) % max(1, WIDTH_MULTIPLE // unit_size)]] = True
     return staying

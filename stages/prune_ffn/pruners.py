@@ -8,8 +8,7 @@ from functools import partial
 from torch import nn
 
 from pipeline.surgery.architectures import num_dense_heads
-from pipeline.surgery.groups import PruningGroup, dissect
-from pipeline.surgery.keep_plan import KeepPlan
+from pipeline.surgery.groups import PruningGroup
 from stages.prune_ffn.config import PruneFfnConfig
 from stages.prune_ffn.targets import build_target, heads_kept
 from stages.repair.repair import Repair
@@ -44,11 +43,6 @@ def build_pruner(
         scorer=scorer,
         counts=target,
         rounds=Rounds(span, config.rounds),
-        repair=None if repair is None else partial(_repair_channels, repair, model),
+        repair=None if repair is None else partial(repair.as_it_is, model),
         cuts=config.cut_at_rounds,
     )
-
-
-def _repair_channels(repair: Repair, model: nn.Module, plan: KeepPlan) -> None:
-    """Refit the layers for ``plan``, which counts in the channels that the model has by now."""
-    repair(model, [group for group in dissect(model) if group.name in plan], plan)

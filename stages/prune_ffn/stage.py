@@ -45,13 +45,12 @@ class PruneFfn:
 
         None where masked channels cost what the others do.
         """
-        from stages.schedules import Rounds, resolve_span
+        from stages.schedules import AT_ONCE, Rounds, resolve_span
 
         if not config.cut_at_rounds:
             return None
         rounds = Rounds(resolve_span(config.prune_begin, config.prune_end, num_steps), config.rounds)
-        gone = sum(rounds.progress(rounds.done(step)) for step in range(num_steps)) / num_steps
-        return {"prune_begin": 0, "prune_end": 1, "rounds": 1}, gone
+        return dict(AT_ONCE), rounds.mean_progress(num_steps)
 
     def run(self, context: StageContext) -> StageResult:
         """Return the condensed model, its keep plan, and the importances of every round."""

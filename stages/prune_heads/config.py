@@ -10,6 +10,7 @@ from typing_extensions import Self
 from pipeline.recipe.budget import PruningConfig, has_budget
 from pipeline.recipe.values import (
     LATER,
+    Flag,
     NonNegativeInteger,
     NonNegativeNumber,
     PositiveInteger,
@@ -24,6 +25,7 @@ from stages.schedules import check_span
 
 MOVEMENT_ONLY = ("score_learning_rate", "block_size")
 TAYLOR_ONLY = ("rounds",)
+RANKED_ONLY = ("cut_at_rounds",)
 THRESHOLD_ONLY = ("threshold", "regular_scale")
 
 
@@ -56,6 +58,12 @@ class PruneHeadsConfig(PruningConfig):
     rounds: PositiveInteger = Field(
         36, description="prunings of criterion taylor, on a cubic schedule; 1: one shot", json_schema_extra=LATER
     )
+    cut_at_rounds: Flag = Field(
+        True,
+        description="heads judged by taylor or l1 leave the model at each round, so that steps get faster; false: "
+        "masked to the end",
+        json_schema_extra=LATER,
+    )
     min_heads_per_layer: NonNegativeInteger = Field(0, description="heads that every layer keeps at least")
     block_size: PositiveInteger | None = Field(
         None, description="side of a block; it divides the head's width and the hidden size; null: the head's width"
@@ -87,9 +95,8 @@ class PruneHeadsConfig(PruningConfig):
             unused += THRESHOLD_ONLY
         if self.criterion != "taylor":
             unused += TAYLOR_ONLY
-        if self.criterion != "movement":
-            unused += MOVEMENT_ONLY
-        elif self.granularity == "head":
+        unused += RANKED_ONLY if self.criterion == "movement" else MOVEMENT_ONLY
+        if self.criterion == "movement" and self.granularity == "head":
             unused += ("block_size", "repair")  # whole heads are trained masked: their cut changes no output
         if self.distill is None:
             unused += ("teacher",)

@@ -36,7 +36,7 @@ def build_pruner(
     heads = [group for group in groups if group.kind == "heads"]
     _check_budget(heads, config)
     if config.criterion != "movement":
-        return _ranking_pruner(model, heads, config, span, None if repair is None else partial(repair, model, heads))
+        return _ranking_pruner(model, heads, config, span, None if repair is None else partial(repair.as_it_is, model))
     settings = MovementSettings(
         granularity=config.granularity,
         block_size=config.block_size,
@@ -58,10 +58,7 @@ def _ranking_pruner(
     span: Span,
     repair: Callable[[KeepPlan], None] | None,
 ) -> UnitPruner:
-    """Return the pruner that lets the least important heads of all layers go, as many as the cubic schedule asks for.
-
-    By weight, which needs no gathering, at every step of the span; by their effect on the loss in ``config.rounds``.
-    """
+    """Return the pruner that lets the least important heads of all layers go, as many as the schedule asks for."""
     most = _most_removed(heads, config)
     num_removed = share_count(sum(group.num_units for group in heads), config.sparsity or 0.0)
 
@@ -70,11 +67,23 @@ def _ranking_pruner(
 
     if config.criterion == "l1":
         scorer: Scorer = WeightNorm(model, heads)
-        rounds = Rounds(span, max(1, span.end - span.begin))
     else:
-        scorer, rounds = Taylor(model, heads), Rounds(span, config.rounds)
+        scorer = Taylor(model, heads)
         check_learning(scorer.weights(), config.freeze)
-    return UnitPruner(model, heads, scorer=scorer, counts=counts, rounds=rounds, repair=repair)
+    return UnitPruner(
+        model,
+        heads,
+        scorer=scorer,
+        counts=counts,
+        rounds=ranking_rounds(config, span),
+        repair=repair,
+        cuts=config.cut_at_rounds,
+    )
+
+
+def ranking_rounds(config: PruneHeadsConfig, span: Span) -> Rounds:
+    """Return when heads that are ranked go: by weight, which needs no gathering, at every step of the span."""
+    return Rounds(span, max(1, span.end - span.begin) if config.criterion == "l1" else config.rounds)
 
 
 def _most_removed(heads: Sequence[PruningGroup], config: PruneHeadsConfig) -> dict[str, int]:

@@ -42,6 +42,19 @@ class PruneHeads:
             lambda model, groups, span, num_steps: build_pruner(model, groups, config, span, num_steps),
         )
 
+    def soon_fast(self, config: Any, num_steps: int) -> tuple[dict[str, Any], float] | None:
+        """Return the settings that cut everything after the first step, and the share of what goes that a step lacks.
+
+        None where masked heads cost what the others do.
+        """
+        from stages.prune_heads.pruners import ranking_rounds
+        from stages.schedules import AT_ONCE, resolve_span
+
+        if config.criterion == "movement" or not config.cut_at_rounds:
+            return None
+        rounds = ranking_rounds(config, resolve_span(config.prune_begin, config.prune_end, num_steps))
+        return dict(AT_ONCE), rounds.mean_progress(num_steps)
+
     def run(self, context: StageContext) -> StageResult:
         """Return the condensed model, its keep plan, and the scores with their history."""
         from stages.shared_budget import within_budget

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.surgery.equality import evaluation_mode
-from pipeline.surgery.groups import PruningGroup, checked_plan
+from pipeline.surgery.groups import PruningGroup, checked_plan, dissect
 from pipeline.surgery.keep_plan import KeepPlan, Kept
 from pipeline.surgery.masking import kept_features
 from stages.repair.calibration import Calibration, observe, real_tokens
@@ -64,6 +64,10 @@ class Repair:
                 observe(model, inputs, refits, partial(_add, refits, wanted, mask))
         for refit in refits.values():
             refit.write(self.ridge)
+
+    def as_it_is(self, model: nn.Module, plan: KeepPlan) -> None:
+        """Refit ``model`` for ``plan``, which counts in the units that it has by now, others having been cut out."""
+        self(model, [group for group in dissect(model) if group.name in plan], plan)
 
 
 class _Refit:

@@ -145,6 +145,24 @@ def test_a_run_killed_between_two_saves_of_every_stage_ends_in_the_same_bits_and
     assert logs(finished) == logs(uninterrupted)
 
 
+def test_heads_that_left_while_training_stay_out_after_a_kill(
+    text_recipe: dict[str, Any], tmp_path: Path, kill_after: Callable[[int], None]
+) -> None:
+    text_recipe["stages"] = [{"uses": "prune_heads", "criterion": "taylor", "sparsity": 0.625, "rounds": 3}]
+    expected = digests(run(text_recipe, runs_dir=tmp_path / "whole"))
+    text_recipe["training"] |= SAVE_AT_EVERY_STEP
+    kills = 0
+    while True:
+        kill_after(2)
+        try:
+            finished = run(text_recipe, runs_dir=tmp_path / "killed")
+            break
+        except KilledError:
+            kills += 1
+    assert kills >= 5
+    assert digests(finished) == expected
+
+
 def test_a_signal_after_the_last_step_makes_no_step_be_done_again(
     text_recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps_of: dict[str, list[int]]
 ) -> None:

@@ -142,6 +142,63 @@ def test_channels_that_leave_at_each_round_leave_the_model_that_masks_leave(
     assert cut.metrics == masked.metrics
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"criterion": "taylor", "sparsity": 0.75, "rounds": 4},
+        {"criterion": "taylor", "sparsity": 0.875, "rounds": 3, "distill": {"relations_weight": 1.0}},
+        {"criterion": "l1", "sparsity": 0.5},
+        {"criterion": "taylor", "sparsity": 0.5, "rounds": 4, "repair": {"rows": 16}},
+    ],
+)
+def test_heads_that_leave_at_each_round_leave_the_model_that_masks_leave(
+    make_context, small_bert, monkeypatch, settings
+):
+    from pipeline.training.stepper import Stepper
+
+    step, widths, results = Stepper.step, [], []
+
+    def watched(self, *arguments):
+        step(self, *arguments)
+        widths.append([layer.attention.self.query.out_features for layer in self.job.model.bert.encoder.layer])
+
+    monkeypatch.setattr(Stepper, "step", watched)
+    for cuts in (False, True):
+        config = PruneHeadsConfig(**QUICK, **settings, dropout=0.0, cut_at_rounds=cuts)
+        context = make_context(config, teacher=small_bert(seed=1), name=f"cuts{cuts}")
+        results.append(PruneHeads().run(context))
+    masked, cut = results
+    assert widths[:12] == [[16, 16]] * 12
+    assert sum(widths[-1]) < 32
+    assert cut.keep_plan == masked.keep_plan
+    for name, value in masked.model.state_dict().items():
+        torch.testing.assert_close(cut.model.state_dict()[name], value, atol=1e-4, rtol=1e-3)
+    assert cut.metrics == masked.metrics
+    assert cut.tensors.keys() == masked.tensors.keys()
+
+
+def test_heads_are_timed_in_a_forecast_with_those_gone_that_go(make_context, monkeypatch):
+    from pipeline.training.stepper import Stepper
+
+    config = PruneHeadsConfig(**QUICK, criterion="taylor", sparsity=0.75, rounds=4, prune_begin=0, prune_end=8)
+    changes, share = PruneHeads().soon_fast(config, 12)
+    assert share == pytest.approx((2 * (37 / 64) + 2 * (56 / 64) + 2 * (63 / 64) + 4) / 12)
+    widths, step = [], Stepper.step
+
+    def watched(self, *arguments):
+        step(self, *arguments)
+        widths.append(sum(layer.attention.self.query.out_features for layer in self.job.model.bert.encoder.layer))
+
+    monkeypatch.setattr(Stepper, "step", watched)
+    PruneHeads().run(make_context(config.model_copy(update=changes)))
+    assert len(set(widths)) == 1
+    assert widths[0] < 32
+    by_weight = config.model_copy(update={"criterion": "l1"})
+    assert PruneHeads().soon_fast(by_weight, 12)[1] > share
+    for slow in ({"cut_at_rounds": False}, {"criterion": "movement"}):
+        assert PruneHeads().soon_fast(config.model_copy(update=slow), 12) is None
+
+
 def test_the_settings_that_a_forecast_times_cut_after_the_first_step(make_context, monkeypatch):
     from pipeline.training.stepper import Stepper
 
