@@ -10,11 +10,11 @@ ONE_SHOT_STEPS = 100
 """How many steps before a one-shot cut it judges by, where there are so many."""
 
 
-AT_ONCE = {"prune_begin": 0, "prune_end": 1, "rounds": 1}
-"""The settings with which all that goes is gone after the first step."""
-
 NAMES = ("prune_begin", "prune_end")
 """What the ends of a span are called in most stages' settings."""
+
+AT_ONCE = dict(zip(NAMES, (0, 1), strict=True))
+"""The span in which all that goes is gone after the first step."""
 
 
 def check_span(begin: int | float, end: int | float, *, names: tuple[str, str] = NAMES) -> None:

@@ -50,7 +50,7 @@ class PruneFfn:
         if not config.cut_at_rounds:
             return None
         rounds = Rounds(resolve_span(config.prune_begin, config.prune_end, num_steps), config.rounds)
-        return dict(AT_ONCE), rounds.mean_progress(num_steps)
+        return {**AT_ONCE, "rounds": 1}, rounds.mean_progress(num_steps)
 
     def run(self, context: StageContext) -> StageResult:
         """Return the condensed model, its keep plan, and the importances of every round."""

@@ -82,7 +82,7 @@ def _ranking_pruner(
 
 
 def ranking_rounds(config: PruneHeadsConfig, span: Span) -> Rounds:
-    """Return when heads that are ranked go: by weight, which needs no gathering, at every step of the span."""
+    """Return when heads go: by weight, which needs no gathering, at each step of the span, else in ``config.rounds``."""
     return Rounds(span, max(1, span.end - span.begin) if config.criterion == "l1" else config.rounds)
 
 

@@ -53,7 +53,8 @@ class PruneHeads:
         if config.criterion == "movement" or not config.cut_at_rounds:
             return None
         rounds = ranking_rounds(config, resolve_span(config.prune_begin, config.prune_end, num_steps))
-        return dict(AT_ONCE), rounds.mean_progress(num_steps)
+        once = {"rounds": 1} if config.criterion == "taylor" else {}
+        return {**AT_ONCE, **once}, rounds.mean_progress(num_steps)
 
     def run(self, context: StageContext) -> StageResult:
         """Return the condensed model, its keep plan, and the scores with their history."""

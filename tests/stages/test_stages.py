@@ -194,7 +194,9 @@ def test_heads_are_timed_in_a_forecast_with_those_gone_that_go(make_context, mon
     assert len(set(widths)) == 1
     assert widths[0] < 32
     by_weight = config.model_copy(update={"criterion": "l1"})
-    assert PruneHeads().soon_fast(by_weight, 12)[1] > share
+    changes, by_step = PruneHeads().soon_fast(by_weight, 12)
+    assert by_step > share
+    assert by_weight.model_copy(update=changes).ignored() == by_weight.ignored()
     for slow in ({"cut_at_rounds": False}, {"criterion": "movement"}):
         assert PruneHeads().soon_fast(config.model_copy(update=slow), 12) is None
 
