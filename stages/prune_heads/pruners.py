@@ -82,7 +82,7 @@ def _ranking_pruner(
 
 
 def ranking_rounds(config: PruneHeadsConfig, span: Span) -> Rounds:
-    """Return when heads go: by weight, which needs no gathering, at each step of the span, else in ``config.rounds``."""
+    """Return when heads go: by weight, which needs no gathering, at each step of the span, else in the rounds asked."""
     return Rounds(span, max(1, span.end - span.begin) if config.criterion == "l1" else config.rounds)
 
 
