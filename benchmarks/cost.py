@@ -4,10 +4,11 @@
     python benchmarks/cost.py --data DIR --model DIR --only steps shares
 
 steps: each stage's step over that of a bare finetune loop, same batches, same precision, taking turns. shares: where
-a step's time goes. memory: the peak of each stage. growth: one stage on more and more rows. models: condensing
-BERT-base-sized weights, and loading the result. Stages start from the dense model, with the dense model as teacher,
-asked in every step: in a run the later ones are faster, being cut already, and where the teacher's answers were
-written down. In the few steps of a turn there are as few rounds of pruning, as many a step as in the recipe.
+a step's time goes. cuts: a pruning stage whose units leave the model at each round over one that masks them to its
+end, taking turns, without a teacher. memory: the peak of each stage. growth: one stage on more and more rows. models:
+condensing BERT-base-sized weights, and loading the result. Stages start from the dense model, with the dense model as
+teacher, asked in every step: in a run the later ones are faster, being cut already, and where the teacher's answers
+were written down. In the few steps of a turn there are as few rounds of pruning, as many a step as in the recipe.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ from step_clock import StepClock, median_ratio, ratio_of_totals
 
 from pipeline.reporting.layout import markdown_table
 
-PARTS = ("steps", "shares", "memory", "growth", "models")
+PARTS = ("steps", "shares", "cuts", "memory", "growth", "models")
+PRUNING = ("prune_heads", "prune_ffn")
 STAGES_TIMED = ("finetune", "prune_heads", "recover_heads", "prune_ffn")
 """``recover_ffn`` is ``recover_heads`` again."""
 GROWTH_ROWS = (2500, 5000, 10_000, 20_000)
@@ -63,7 +65,7 @@ def step_ratios(work: Work, *, steps: int, rounds: int) -> str:
         (
             name,
             f"{1000 * sum(own) / len(own):.1f}",
-            f"{ratio_of_totals(own, times[bare]):.3f}",
+            _ratio(own, times[bare]),
             f"{median_ratio(own, times[bare]):.3f}",
         )
         for name, own in times.items()
@@ -77,10 +79,28 @@ def _bare_clock(work: Work, steps: int) -> StepClock:
     return timed_bare_loop(model, work.task.train, batches, fused=True, mixed_precision=work.mixed_precision)
 
 
-def _stage_clock(work: Work, name: str, steps: int) -> StepClock:
+def _stage_clock(work: Work, name: str, steps: int, **changes: object) -> StepClock:
     uses, settings = stage_settings(work, name, steps)
     with tempfile.TemporaryDirectory() as folder:
-        return work.run_stage(uses, Path(folder), **settings, steps=steps)[1]
+        return work.run_stage(uses, Path(folder), **settings | changes, steps=steps)[1]
+
+
+def cut_ratios(work: Work, *, steps: int, rounds: int) -> str:
+    """Return the time per step of each pruning stage with cuts at its rounds, and over that with masks to its end."""
+    times: dict[tuple[str, bool], list[float]] = {(name, cuts): [] for name in PRUNING for cuts in (False, True)}
+    for turn in range(rounds):
+        for name, cuts in reversed(times) if turn % 2 else times:
+            clock = _stage_clock(work, name, steps, cut_at_rounds=cuts, distill=None)
+            times[name, cuts] += clock.step_seconds(WARMUP)
+    rows = []
+    for name in PRUNING:
+        masked, cut = times[name, False], times[name, True]
+        rows.append((name, *(f"{1000 * sum(own) / len(own):.1f}" for own in (masked, cut)), _ratio(cut, masked)))
+    return markdown_table(["step of", "masked, ms", "cut at each round, ms", "cut over masked, totals"], rows)
+
+
+def _ratio(own: Sequence[float], others: Sequence[float]) -> str:
+    return f"{ratio_of_totals(own, others):.3f}"
 
 
 def time_shares(work: Work, *, steps: int) -> str:
@@ -185,11 +205,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and record if asked."""
     options = parse(arguments)
     source = Source(options.data, options.model, tuple(options.overrides), options.mixed_precision)
-    work = source.work() if {"steps", "shares"} & set(options.only) else None
+    work = source.work() if {"steps", "shares", "cuts"} & set(options.only) else None
     rows, epochs = options.growth_rows, options.growth_epochs
     measures: dict[str, Callable[[], str]] = {
         "steps": lambda: step_ratios(_there(work), steps=options.steps, rounds=options.rounds),
         "shares": lambda: time_shares(_there(work), steps=options.steps),
+        "cuts": lambda: cut_ratios(_there(work), steps=options.steps, rounds=options.rounds),
         "memory": lambda: peaks(source, steps=options.steps),
         "growth": lambda: growth(source, stage=options.growth_stage, rows=rows, epochs=epochs),
         "models": lambda: models({}),

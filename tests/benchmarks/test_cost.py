@@ -82,6 +82,18 @@ def test_a_section_inside_another_is_not_counted_twice(cost, monkeypatch):
     assert [clock.seconds[name] for name in ("forward", "optimizer", "data")] == [3.5, 0.5, 1.0]
 
 
+def test_cuts_at_rounds_are_set_against_masks(cost, source, monkeypatch):
+    asked, clock = [], cost._stage_clock
+    monkeypatch.setattr(
+        cost, "_stage_clock", lambda *given, **changes: asked.append((given[1], changes)) or clock(*given, **changes)
+    )
+    rows = cells(cost.cut_ratios(source.work(), steps=9, rounds=2))
+    assert [row[0] for row in rows[2:]] == list(cost.PRUNING)
+    assert all(number(cell) > 0 for row in rows[2:] for cell in row[1:])
+    turn = [(name, cuts) for name in cost.PRUNING for cuts in (False, True)]
+    assert [(name, changes["cut_at_rounds"]) for name, changes in asked] == [*turn, *reversed(turn)]
+
+
 def test_every_part_prints_its_table(cost, source, monkeypatch):
     ratios = cells(cost.step_ratios(source.work(), steps=7, rounds=1))
     assert [row[0] for row in ratios[2:]] == ["bare finetune loop, fused AdamW", *cost.STAGES_TIMED]
