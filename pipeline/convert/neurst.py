@@ -213,7 +213,7 @@ def _names(flags: Section, key: str) -> list[str]:
     for part in parts:
         names.update(dict.fromkeys(EMBEDDINGS if MODALITY.search(part) else (part,)))
     told = ", ".join(names) or "nothing"
-    flags.note(key, f"names TensorFlow's variables; read as {told}; look at the layers in `pruneline plan`")
+    flags.note(key, f"names TensorFlow's variables; read as {told}; look at the layers in `pruneline plan --numbers`")
     return list(names)
 
 
