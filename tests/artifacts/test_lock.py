@@ -30,21 +30,22 @@ def test_lock_is_free_again_after_the_block_and_after_an_error(tmp_path):
 def test_reader_that_asks_who_works_does_not_keep_a_writer_out(tmp_path):
     with RunLock(tmp_path):
         pass
-    stop = threading.Event()
+    stop, asked, taken = threading.Event(), [], 0
 
     def ask():
         while not stop.is_set():
-            holder(tmp_path)
+            asked.append(holder(tmp_path))
 
     reader = threading.Thread(target=ask)
     reader.start()
     try:
-        for _ in range(50):
+        while taken < 50 or not asked:
             with RunLock(tmp_path):
-                pass
+                taken += 1
     finally:
         stop.set()
         reader.join()
+    assert asked
 
 
 def test_holder_whose_note_is_damaged_still_locks(tmp_path):

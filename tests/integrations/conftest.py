@@ -68,7 +68,7 @@ def train(batches):
 
 
 @pytest.fixture
-def same():
+def assert_same():
     """Assert that two models, and the states of two pruners, are equal to the last bit."""
 
     def check(pairs):

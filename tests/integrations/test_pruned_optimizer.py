@@ -22,17 +22,17 @@ def run(model, optimizer, batches, first=0, schedule=None):
             schedule.step()
 
 
-def test_a_loop_that_knows_nothing_of_pruning_prunes_as_one_that_does(model, build, batches, train, same):
+def test_a_loop_that_knows_nothing_of_pruning_prunes_as_one_that_does(model, build, batches, train, assert_same):
     by_hand, wrapping = model(), model()
     pruners = build(by_hand), build(wrapping)
     train(by_hand, pruners[0], max_norm=0.1)
     optimizer = wrapped(wrapping, pruners[1], max_grad_norm=0.1)
     run(wrapping, optimizer, batches)
-    same([(by_hand, wrapping), pruners])
+    assert_same([(by_hand, wrapping), pruners])
     assert (optimizer.num_steps, optimizer.finish()) == (8, pruners[0].finish())
 
 
-def test_a_state_that_is_saved_and_loaded_goes_on_to_the_same_bits(model, build, batches, same):
+def test_a_state_that_is_saved_and_loaded_goes_on_to_the_same_bits(model, build, batches, assert_same):
     whole, first, second = model(), model(), model()
     pruners = build(whole), build(first), build(second)
     run(whole, wrapped(whole, pruners[0]), batches)
@@ -46,7 +46,7 @@ def test_a_state_that_is_saved_and_loaded_goes_on_to_the_same_bits(model, build,
     resumed = wrapped(second, pruners[2])
     resumed.load_state_dict(state["optimizer"])
     run(second, resumed, batches, first=5)
-    same([(whole, second), (pruners[0], pruners[2])])
+    assert_same([(whole, second), (pruners[0], pruners[2])])
 
 
 def test_a_state_without_a_pruner_is_refused(model, sparsifier):
@@ -65,7 +65,7 @@ def test_learning_rate_schedules_move_the_inner_optimizer(model, sparsifier, bat
     assert optimizer.defaults["lr"] == 1e-2
 
 
-def test_a_closure_is_called_once_for_each_step(model, sparsifier, batches, same):
+def test_a_closure_is_called_once_for_each_step(model, sparsifier, batches, assert_same):
     plain, closed = model(), model()
     optimizers = wrapped(plain, sparsifier(plain)), wrapped(closed, sparsifier(closed))
     run(plain, optimizers[0], batches)
@@ -80,7 +80,7 @@ def test_a_closure_is_called_once_for_each_step(model, sparsifier, batches, same
 
         assert optimizers[1].step(closure).requires_grad
     optimizers[1].zero_grad()
-    same([(plain, closed)])
+    assert_same([(plain, closed)])
 
 
 def test_an_optimizer_that_computes_its_own_gradients_is_refused(model, sparsifier):
@@ -124,7 +124,7 @@ def test_an_optimizer_that_finds_its_own_learning_rate_is_taken_unless_group_las
         PrunedOptimizer(Adafactor(own.parameters()), lasso).step()
 
 
-def test_accelerate_can_prepare_it(model, sparsifier, batches, same):
+def test_accelerate_can_prepare_it(model, sparsifier, batches, assert_same):
     from accelerate import Accelerator
 
     plain, prepared = model(), model()
@@ -132,4 +132,4 @@ def test_accelerate_can_prepare_it(model, sparsifier, batches, same):
     run(plain, wrapped(plain, pruners[0]), batches)
     optimizer = Accelerator(cpu=True).prepare(wrapped(prepared, pruners[1]))
     run(prepared, optimizer, batches)
-    same([(plain, prepared), pruners])
+    assert_same([(plain, prepared), pruners])

@@ -60,7 +60,7 @@ def trainer(tmp_path, rows):
     return build
 
 
-def test_a_trainer_killed_within_a_step_goes_on_to_the_same_bits(model, build, trainer, same):
+def test_a_trainer_killed_within_a_step_goes_on_to_the_same_bits(model, build, trainer, assert_same):
     whole, stopped, resumed = model(), model(), model()
     pruners = build(whole), build(stopped), build(resumed)
     straight, pruning = trainer(whole, pruners[0])
@@ -70,14 +70,14 @@ def test_a_trainer_killed_within_a_step_goes_on_to_the_same_bits(model, build, t
         killed.train()
     again, goes_on = trainer(resumed, pruners[2], folder="again")
     again.train(resume_from_checkpoint=True)
-    same([(whole, resumed), (pruners[0], pruners[2])])
+    assert_same([(whole, resumed), (pruners[0], pruners[2])])
     assert goes_on.keep_plan == pruning.keep_plan
     state = pruners[2].state_dict()
     saved = load_file(Path(again.args.output_dir) / "checkpoint-6" / "pruner.safetensors")
     assert saved.keys() == state.keys()
 
 
-def test_scores_are_of_gradients_before_clipping_and_steps_of_those_after(model, build, trainer, train, same):
+def test_scores_are_of_gradients_before_clipping_and_steps_of_those_after(model, build, trainer, train, assert_same):
     by_hand, trained = model(dropout=0.0), model(dropout=0.0)
     pruners = build(by_hand), build(trained)
     train(by_hand, pruners[0], max_norm=0.1)
@@ -85,7 +85,7 @@ def test_scores_are_of_gradients_before_clipping_and_steps_of_those_after(model,
     run.optimizer = torch.optim.AdamW(trained.parameters(), lr=1e-2)
     run.train()
     pruners[0].finish()
-    same([(by_hand, trained), pruners])
+    assert_same([(by_hand, trained), pruners])
     assert run.args.max_grad_norm == 0.1
 
 
@@ -98,14 +98,14 @@ def test_a_checkpoint_keeps_the_arguments_as_they_were_given(model, sparsifier, 
     assert json.loads((folder / "trainer_state.json").read_text())["global_step"] == 3
 
 
-def test_a_checkpoint_may_be_in_another_folder(model, sparsifier, trainer, same, tmp_path):
+def test_a_checkpoint_may_be_in_another_folder(model, sparsifier, trainer, assert_same, tmp_path):
     first, second = model(), model()
     pruners = sparsifier(first), sparsifier(second)
     trainer(first, pruners[0])[0].train()
     checkpoint = str(tmp_path / "run" / "checkpoint-6")
     run, _ = trainer(second, pruners[1], folder="elsewhere", resume_from=checkpoint)
     run.train(resume_from_checkpoint=checkpoint)
-    same([(first, second), pruners])
+    assert_same([(first, second), pruners])
 
 
 def test_a_checkpoint_without_its_pruner_is_refused(model, sparsifier, trainer, tmp_path):

@@ -30,14 +30,14 @@ def hooked(model, pruner):
     return TrainingHooks(pruner, model, optimizer), optimizer
 
 
-def test_the_five_hooks_prune_as_the_two_calls_do(model, build, batches, train, same):
+def test_the_five_hooks_prune_as_the_two_calls_do(model, build, batches, train, assert_same):
     by_hand, own = model(), model()
     pruners = build(by_hand), build(own)
     train(by_hand, pruners[0])
     plan = pruners[0].finish()
     hooks, optimizer = hooked(own, pruners[1])
     returned = hooks.fit(five_hooks(hooks, optimizer, batches), lambda trained: ("scored", trained is own))
-    same([(by_hand, own), pruners])
+    assert_same([(by_hand, own), pruners])
     assert returned is own
     assert (hooks.score, hooks.keep_plan, hooks.num_steps) == (("scored", True), plan, 8)
 
@@ -63,7 +63,7 @@ def test_what_is_scored_is_the_pruned_model_which_computes_what_the_cut_one_does
     torch.testing.assert_close(cut(**batches[0]).logits, hooks.score)
 
 
-def test_the_hook_after_the_optimizer_is_heeded_where_there_is_one(model, sparsifier, batches, train, same):
+def test_the_hook_after_the_optimizer_is_heeded_where_there_is_one(model, sparsifier, batches, train, assert_same):
     by_hand, own = model(), model()
     pruners = sparsifier(by_hand), sparsifier(own)
     train(by_hand, pruners[0])
@@ -77,7 +77,7 @@ def test_the_hook_after_the_optimizer_is_heeded_where_there_is_one(model, sparsi
         optimizer.step()
         hooks.on_after_optimizer_step()
         optimizer.zero_grad()
-    same([(by_hand, own), pruners])
+    assert_same([(by_hand, own), pruners])
     hooks.on_train_end()
 
 
@@ -106,7 +106,7 @@ def test_gradients_are_read_once_for_each_step(model, sparsifier, batches):
         hooks.on_before_optimizer_step()
 
 
-def test_the_state_goes_into_new_hooks(model, sparsifier, batches, same):
+def test_the_state_goes_into_new_hooks(model, sparsifier, batches, assert_same):
     whole, half, rest = model(), model(), model()
     pruners = sparsifier(whole), sparsifier(half), sparsifier(rest)
     stopped = {}, {}
@@ -124,4 +124,4 @@ def test_the_state_goes_into_new_hooks(model, sparsifier, batches, same):
             hooks.on_step_end()
             optimizer.zero_grad()
         stopped = optimizer.state_dict(), hooks.state_dict()
-    same([(whole, rest), (pruners[0], pruners[2])])
+    assert_same([(whole, rest), (pruners[0], pruners[2])])

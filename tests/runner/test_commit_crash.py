@@ -83,5 +83,10 @@ def test_crash_during_recovery_is_recovered_from(machine, monkeypatch):
 
 
 def test_plain_crash_variable_of_another_point_does_nothing(monkeypatch):
+    ended = []
+    monkeypatch.setattr(commit.os, "_exit", ended.append)
     monkeypatch.setenv(CRASH_VARIABLE, "another.point")
     reach("commit.begin")
+    assert not ended
+    reach("another.point")
+    assert ended == [99]
