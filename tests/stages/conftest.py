@@ -10,6 +10,7 @@ from torch import nn
 from pipeline.stage import StageContext
 from pipeline.surgery.groups import Producer, PruningGroup
 from pipeline.training.metrics_log import MetricsLog
+from pipeline.training.stepper import Stepper
 
 VOCABULARY, LONGEST, NUM_ROWS = 40, 12, 40
 
@@ -241,3 +242,21 @@ def dying():
         return dies
 
     return make
+
+
+@pytest.fixture
+def at_each_step(monkeypatch):
+    """Watch training: ``seen = at_each_step(look)`` is the list of what ``look(model)`` gave after each step."""
+    step = Stepper.step
+
+    def watch(look):
+        seen = []
+
+        def watched(self, *arguments):
+            step(self, *arguments)
+            seen.append(look(self.job.model))
+
+        monkeypatch.setattr(Stepper, "step", watched)
+        return seen
+
+    return watch

@@ -24,6 +24,14 @@ def total(result, kind):
     return sum(len(group.units) for name, group in result.keep_plan.items() if name.endswith(kind))
 
 
+def channels_left(model):
+    return sum(layer.intermediate.dense.out_features for layer in model.bert.encoder.layer)
+
+
+def head_width_left(model):
+    return sum(layer.attention.self.query.out_features for layer in model.bert.encoder.layer)
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_every_stage_is_found_by_its_reference_and_says_what_a_stage_must(name):
     module, _, attribute = STAGES[name].partition(":")
@@ -118,17 +126,10 @@ def test_prune_ffn_cuts_what_was_asked_in_every_layer(make_context, small_bert, 
     ],
 )
 def test_channels_that_leave_at_each_round_leave_the_model_that_masks_leave(
-    make_context, small_bert, monkeypatch, settings
+    make_context, small_bert, at_each_step, settings
 ):
-    from pipeline.training.stepper import Stepper
-
-    step, widths, results = Stepper.step, [], []
-
-    def watched(self, *arguments):
-        step(self, *arguments)
-        widths.append(sum(layer.intermediate.dense.out_features for layer in self.job.model.bert.encoder.layer))
-
-    monkeypatch.setattr(Stepper, "step", watched)
+    results = []
+    widths = at_each_step(channels_left)
     for cuts in (False, True):
         config = PruneFfnConfig(**QUICK, **settings, rounds=4, cut_at_rounds=cuts)
         context = make_context(config, teacher=small_bert(seed=1), name=f"cuts{cuts}")
@@ -152,24 +153,17 @@ def test_channels_that_leave_at_each_round_leave_the_model_that_masks_leave(
     ],
 )
 def test_heads_that_leave_at_each_round_leave_the_model_that_masks_leave(
-    make_context, small_bert, monkeypatch, settings
+    make_context, small_bert, at_each_step, settings
 ):
-    from pipeline.training.stepper import Stepper
-
-    step, widths, results = Stepper.step, [], []
-
-    def watched(self, *arguments):
-        step(self, *arguments)
-        widths.append([layer.attention.self.query.out_features for layer in self.job.model.bert.encoder.layer])
-
-    monkeypatch.setattr(Stepper, "step", watched)
+    results = []
+    widths = at_each_step(head_width_left)
     for cuts in (False, True):
         config = PruneHeadsConfig(**QUICK, **settings, dropout=0.0, cut_at_rounds=cuts)
         context = make_context(config, teacher=small_bert(seed=1), name=f"cuts{cuts}")
         results.append(PruneHeads().run(context))
     masked, cut = results
-    assert widths[:12] == [[16, 16]] * 12
-    assert sum(widths[-1]) < 32
+    assert widths[:12] == [32] * 12
+    assert widths[-1] < 32
     assert cut.keep_plan == masked.keep_plan
     for name, value in masked.model.state_dict().items():
         torch.testing.assert_close(cut.model.state_dict()[name], value, atol=1e-4, rtol=1e-3)
@@ -177,19 +171,11 @@ def test_heads_that_leave_at_each_round_leave_the_model_that_masks_leave(
     assert cut.tensors.keys() == masked.tensors.keys()
 
 
-def test_heads_are_timed_in_a_forecast_with_those_gone_that_go(make_context, monkeypatch):
-    from pipeline.training.stepper import Stepper
-
+def test_heads_are_timed_in_a_forecast_with_those_gone_that_go(make_context, at_each_step):
     config = PruneHeadsConfig(**QUICK, criterion="taylor", sparsity=0.75, rounds=4, prune_begin=0, prune_end=8)
     changes, share = PruneHeads().soon_fast(config, 12)
     assert share == pytest.approx((2 * (37 / 64) + 2 * (56 / 64) + 2 * (63 / 64) + 4) / 12)
-    widths, step = [], Stepper.step
-
-    def watched(self, *arguments):
-        step(self, *arguments)
-        widths.append(sum(layer.attention.self.query.out_features for layer in self.job.model.bert.encoder.layer))
-
-    monkeypatch.setattr(Stepper, "step", watched)
+    widths = at_each_step(head_width_left)
     PruneHeads().run(make_context(config.model_copy(update=changes)))
     assert len(set(widths)) == 1
     assert widths[0] < 32
@@ -201,19 +187,11 @@ def test_heads_are_timed_in_a_forecast_with_those_gone_that_go(make_context, mon
         assert PruneHeads().soon_fast(config.model_copy(update=slow), 12) is None
 
 
-def test_the_settings_that_a_forecast_times_cut_after_the_first_step(make_context, monkeypatch):
-    from pipeline.training.stepper import Stepper
-
+def test_the_settings_that_a_forecast_times_cut_after_the_first_step(make_context, at_each_step):
     config = PruneFfnConfig(**QUICK, sparsity=0.8, rounds=4, prune_end=8, distill=None)
     changes, share = PruneFfn().soon_fast(config, 12)
     assert share == pytest.approx((2 * (37 / 64) + 2 * (56 / 64) + 2 * (63 / 64) + 4) / 12)
-    widths, step = [], Stepper.step
-
-    def watched(self, *arguments):
-        step(self, *arguments)
-        widths.append(sum(layer.intermediate.dense.out_features for layer in self.job.model.bert.encoder.layer))
-
-    monkeypatch.setattr(Stepper, "step", watched)
+    widths = at_each_step(channels_left)
     PruneFfn().run(make_context(config, name="slow"))
     PruneFfn().run(make_context(config.model_copy(update=changes), name="fast"))
     assert widths[0] == 48
