@@ -1,7 +1,7 @@
-"""Tiny models of every family, for any test; torch and transformers are imported only when one is asked for."""
+"""Tiny models of every family, for any test; transformers is imported only when one is asked for."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,19 @@ SIZES: dict[str, dict[str, Any]] = {
     "vit": IMAGE,
     "deit": IMAGE,
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _short_timings() -> Iterator[None]:
+    """Time every model for a few rounds: half a second for each size of batch, after each stage, adds up."""
+    from pipeline.reporting.latency import measure_latency
+    from pipeline.reporting.profile import profile_stage
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for function in (measure_latency, profile_stage):
+            monkeypatch.setitem(function.__kwdefaults__, "rounds", 3)
+            monkeypatch.setitem(function.__kwdefaults__, "min_seconds", 0.0)
+        yield
 
 
 @pytest.fixture(params=list(SIZES))

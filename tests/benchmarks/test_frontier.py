@@ -4,7 +4,6 @@ import importlib
 import pytest
 
 from pipeline.artifacts.run import Run
-from pipeline.reporting.latency import measure_latency
 
 SHORT = ["training.mixed_precision=no", "training.progress=false", "training.batch_size=8", "stages.*.steps=2"]
 
@@ -173,7 +172,6 @@ def test_an_ablation_is_set_against_the_shipped_runs_of_its_own_seeds(points, ru
 def test_runs_share_what_is_the_same_and_a_second_call_runs_nothing(data, model, tmp_path, monkeypatch, capsys):
     frontier, results = importlib.import_module("frontier"), tmp_path / "RESULTS.md"
     monkeypatch.setattr(importlib.import_module("machine").record, "__defaults__", (results,))
-    monkeypatch.setitem(measure_latency.__kwdefaults__, "min_seconds", 0.0)
     arguments = ["--data", str(data), "--model", str(model), "--runs-dir", str(tmp_path / "runs"), "--record"]
     arguments += [
         "--points",
@@ -220,9 +218,8 @@ def test_runs_share_what_is_the_same_and_a_second_call_runs_nothing(data, model,
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["hot-p60-s5", "shipped-p60-s5"]
 
 
-def test_the_dense_model_is_finetuned_as_long_as_all_stages_together(data, model, tmp_path, monkeypatch, capsys):
+def test_the_dense_model_is_finetuned_as_long_as_all_stages_together(data, model, tmp_path, capsys):
     longer = importlib.import_module("longer_finetuning")
-    monkeypatch.setitem(measure_latency.__kwdefaults__, "min_seconds", 0.0)
     arguments = ["--data", str(data), "--model", str(model), "--runs-dir", str(tmp_path), "--rows", "24"]
     arguments += ["--set", "training.mixed_precision=no", "--set", "training.progress=false", "--seeds", "5"]
     longer.main([*arguments, "--set", "training.batch_size=8"])

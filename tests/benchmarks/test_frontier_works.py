@@ -5,8 +5,6 @@ import shutil
 import pytest
 from transformers import AutoModel
 
-from pipeline.reporting.latency import measure_latency
-
 SHORT = ["training.mixed_precision=no", "training.progress=false", "training.batch_size=8", "stages.*.steps=2"]
 WORDS = ("good", "bad", "a", "film", "very", "dull", "bright", "plot")
 
@@ -89,7 +87,6 @@ def test_mnli_is_run_recorded_beside_what_is_published_and_not_run_again(
 ):
     frontier, results = importlib.import_module("frontier"), tmp_path / "RESULTS.md"
     monkeypatch.setattr(importlib.import_module("machine").record, "__defaults__", (results,))
-    monkeypatch.setitem(measure_latency.__kwdefaults__, "min_seconds", 0.0)
     arguments = ["--work", "mnli", "--data", str(pairs), "--model", str(headless), "--runs-dir", str(tmp_path / "runs")]
     arguments += ["--points", "60", "--seeds", "5", "--rows", "16", "--record"]
     arguments += [argument for override in SHORT for argument in ("--set", override)]

@@ -5,14 +5,12 @@ import torch
 
 from pipeline.artifacts.run import Run
 from pipeline.models import load_model
-from pipeline.reporting.latency import measure_latency
 
 SHORT = ["training.mixed_precision=no", "training.progress=false", "training.batch_size=8", "stages.*.steps=2"]
 
 
 @pytest.fixture
-def finished(data, model, tmp_path, monkeypatch):
-    monkeypatch.setitem(measure_latency.__kwdefaults__, "min_seconds", 0.0)
+def finished(data, model, tmp_path):
     arguments = ["--data", str(data), "--model", str(model), "--runs-dir", str(tmp_path)]
     arguments += ["--points", "60", "--seeds", "5", "--rows", "24"]
     importlib.import_module("frontier").main([*arguments, *(part for text in SHORT for part in ("--set", text))])

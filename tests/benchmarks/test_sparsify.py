@@ -3,8 +3,6 @@ import importlib
 import pytest
 import torch
 
-from pipeline.reporting.latency import measure_latency
-
 SHORT = ["training.mixed_precision=no", "training.progress=false", "training.batch_size=8", "stages.*.steps=2"]
 
 
@@ -84,7 +82,6 @@ def test_scores_are_means_and_bests_and_losses_are_shares_of_the_dense_ones(runs
 def test_runs_share_the_finetuning_and_a_second_call_runs_nothing(sparsify, data, model, tmp_path, monkeypatch, capsys):
     results = tmp_path / "RESULTS.md"
     monkeypatch.setattr(importlib.import_module("machine").record, "__defaults__", (results,))
-    monkeypatch.setitem(measure_latency.__kwdefaults__, "min_seconds", 0.0)
     arguments = ["--work", "sst2", "--data", str(data), "--model", str(model), "--runs-dir", str(tmp_path / "runs")]
     arguments += ["--settings", "4x1-80", "2of4-50", "--seeds", "5", "--rows", "24", "--record"]
     arguments += [argument for override in SHORT for argument in ("--set", override)]

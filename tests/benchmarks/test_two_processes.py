@@ -7,8 +7,6 @@ import subprocess
 import pytest
 import torch
 
-from pipeline.reporting.latency import measure_latency
-
 STAGES = ("finetune", "prune_heads", "recover_heads", "prune_ffn", "recover_ffn")
 
 
@@ -76,7 +74,6 @@ def test_a_run_notes_its_masks_and_weights_and_dies_where_it_is_told(two, witnes
         raise ProcessLookupError
 
     arguments = options
-    monkeypatch.setitem(measure_latency.__kwdefaults__, "min_seconds", 0.0)
     monkeypatch.setattr(two, "_launch", launch)
     monkeypatch.setattr(witness.os, "kill", die)
     parsed = two.arguments(options)

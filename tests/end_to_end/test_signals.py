@@ -60,7 +60,7 @@ def resume_arguments(errors: str) -> list[str]:
 
 @pytest.fixture
 def recipe(text_recipe: dict[str, Any], tmp_path: Path) -> Path:
-    text_recipe["stages"] = [{**s, "epochs": 12} for s in text_recipe["stages"] if s["uses"] in STAGES]
+    text_recipe["stages"] = [{**s, "epochs": 6} for s in text_recipe["stages"] if s["uses"] in STAGES]
     text_recipe["training"] |= {"save_seconds": 0, "save_share": 1e9}
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(text_recipe))

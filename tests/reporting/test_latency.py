@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.interruption import Interrupted
-from pipeline.reporting.latency import WARMUP_ROUNDS, Latency, measure_latency, real_batches
+from pipeline.reporting.latency import MIN_ROUNDS, MIN_SECONDS, WARMUP_ROUNDS, Latency, measure_latency, real_batches
 
 
 class Recorder(nn.Module):
@@ -66,7 +66,8 @@ def test_however_slow_the_models_are_there_are_thirty_rounds(monkeypatch):
     monkeypatch.setattr("pipeline.reporting.latency.time.perf_counter", lambda: next(hours))
     calls = []
     models = {name: Recorder(name, calls) for name in ("dense", "small")}
-    latencies = measure_latency(models, [{"rows": torch.tensor([0])}])
+    batches = [{"rows": torch.tensor([0])}]
+    latencies = measure_latency(models, batches, rounds=MIN_ROUNDS, min_seconds=MIN_SECONDS)
     assert len(latencies["dense"].rounds_ms) == len(latencies["small"].rounds_ms) == 30
 
 
