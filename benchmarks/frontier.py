@@ -6,12 +6,13 @@
         --ablation "nni-form=stages.prune_ffn.form=nni" --ablation "hot=stages.*.learning_rate=1e-4" \\
         --ablation "kwon=budget.encoder_sparsity=POINT"
     python benchmarks/frontier.py --data DIR --model DIR --rows 5000 --points 86 \\
-        --ablations benchmarks/ablations.yaml [--pick NAME …]
+        --ablations benchmarks/ablations.yaml [--pick NAME …] [--controls ffn-other-batches heads-other-batches]
 
 Each seed is finetuned once: runs take over by hard links whatever stages another run in --runs-dir has made of the
 same recipe. A budget (of POINT: what the point asks for) takes the place of the point's own split between heads and
 channels. --rows takes the first rows of the training split. The settings of all runs are checked before the first one;
 a run that fails stops no other. --finished shows those that are at their end, so that ablations may differ in seeds.
+Beside --controls every ablation is set against the shipped runs and theirs together, with one standard error.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ablation", type=Ablation.parse, action="append", default=[], metavar="NAME=OVERRIDES")
     parser.add_argument("--ablations", type=Path, metavar="FILE", help="ablations in YAML, NAME: [PATH=VALUE, …]")
     parser.add_argument("--pick", nargs="+", metavar="NAME", help="only these of --ablations")
+    parser.add_argument(
+        "--controls", nargs="+", default=(), metavar="NAME", help="ablations that differ from shipped by chance alone"
+    )
     parser.add_argument("--without-shipped", action="store_true", help="run the ablations alone")
     parser.add_argument("--finished", action="store_true", help="tables of the runs at their end; begin no other")
     parser.add_argument("--list", action="store_true", help="check and print the points and the runs, and run nothing")
@@ -64,6 +68,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--ablations: {error}")
     if len({ablation.name for ablation in options.ablation}) < len(options.ablation):
         parser.error("--ablation: each must have a name of its own")
+    if unknown := sorted(set(options.controls) - {ablation.name for ablation in options.ablation}):
+        parser.error(f"--controls: must be names of ablations, got {unknown[0]!r}")
     if options.without_shipped and not options.ablation:
         parser.error("--without-shipped: must come with an --ablation, for else there is nothing to run")
     return options
@@ -94,7 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shown = [each for each in ablations if not options.finished or any(job.ablation == each for job in jobs)]
     settings = [f"`{each.name}`: {shlex.join(each.overrides)}" for each in shown if each.overrides]
     common = f"Settings of all runs: {shlex.join(options.overrides) or 'as shipped'}."
-    tables = [score_table(outcomes, work.splits), dense_table(outcomes, work.splits), seconds_table(outcomes)]
+    tables = [
+        score_table(outcomes, work.splits, options.controls),
+        dense_table(outcomes, work.splits),
+        seconds_table(outcomes),
+    ]
     tables += [] if work.beside is None else [work.beside(outcomes)]
     title = f"Frontier, {work.title} with {options.rows or work.num_rows} rows, {options.model.name}"
     result = section(title, facts, ["  \n".join([common, *settings, *failures]), *tables])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import isnan
 from statistics import fmean, stdev
 
+from frontier_chance import Chance
 from frontier_points import Point
 from frontier_runs import SHIPPED, Outcome
 
@@ -13,16 +15,19 @@ from pipeline.reporting.layout import MISSING, markdown_table
 Row = tuple[str, ...]
 
 
-def score_table(outcomes: Sequence[Outcome], splits: Sequence[str]) -> str:
+def score_table(outcomes: Sequence[Outcome], splits: Sequence[str], controls: Collection[str] = ()) -> str:
     """Return a row per ablation and point: scores in per cent, and points lost against the same seed's dense model.
 
-    Where shipped and other settings were run, also the points won over the shipped ones, on the seeds that both have.
+    Where shipped and other settings were run, also the points won over the shipped ones, on the seeds that both have;
+    beside ``controls``, ablations that differ from them by chance alone, those won over all such runs, and the error.
     """
     headers = ["settings", "asked", "encoder sparsity", "heads", "channels", "seeds"]
     shipped = {(each.job.point, each.job.seed): each for each in outcomes if each.job.ablation.name == SHIPPED}
     is_compared = 0 < len(shipped) < len(outcomes)
+    chance = Chance.of(outcomes, controls)
+    gained = ["over chance", "error"] if controls else ["over shipped", "std"]
     for split in splits:
-        headers += [f"{split} mean", "std", "drop", "std"] + ["over shipped", "std"] * is_compared
+        headers += [f"{split} mean", "std", "drop", "std"] + gained * is_compared
     rows: list[Row] = []
     for group in by_point(outcomes):
         point = group[0].job.point
@@ -34,7 +39,7 @@ def score_table(outcomes: Sequence[Outcome], splits: Sequence[str]) -> str:
             cells += spread(group, lambda each: 100 * each.scores[split])  # noqa: B023
             cells += spread(group, lambda each: 100 * (each.dense[split] - each.scores[split]))  # noqa: B023
             if is_compared:
-                cells += won(group, shipped, split)
+                cells += mean_and_error(*chance.won(group, split)) if controls else won(group, shipped, split)
         rows.append(tuple(cells))
     return markdown_table(headers, rows)
 
@@ -80,6 +85,11 @@ def mean_and_deviation(values: Sequence[float], *, signed: bool = False) -> list
     """Return mean and sample standard deviation, with two decimals; one value has no deviation, none no mean."""
     mean = format(fmean(values), "+.2f" if signed else ".2f") if values else MISSING
     return [mean, f"{stdev(values):.2f}" if len(values) > 1 else MISSING]
+
+
+def mean_and_error(mean: float, error: float) -> list[str]:
+    """Return a difference with its sign, and its standard error, with two decimals; what is not known as such."""
+    return [MISSING if isnan(mean) else f"{mean:+.2f}", MISSING if isnan(error) else f"{error:.2f}"]
 
 
 def progress_line(outcome: Outcome) -> str:

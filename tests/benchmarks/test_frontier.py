@@ -169,6 +169,41 @@ def test_an_ablation_is_set_against_the_shipped_runs_of_its_own_seeds(points, ru
     assert "over shipped" not in tables.score_table(hot, ["heldout"])
 
 
+def test_beside_controls_an_ablation_is_set_against_all_runs_that_only_chance_tells_apart(points, runs, tables):
+    shipped = make_outcomes(points, runs)
+
+    def others(name, *scores):
+        return [
+            dataclasses.replace(
+                each,
+                job=dataclasses.replace(each.job, ablation=runs.Ablation(name)),
+                scores={"heldout": score},
+            )
+            for each, score in zip(shipped, scores, strict=False)
+        ]
+
+    control, hot, once = others("control", 0.90, 0.88), others("hot", 0.92, 0.87), others("once", 0.92)
+    table = tables.score_table([*shipped, *control, *hot, *once], ["heldout"], ["control"])
+    header, _, *rows = cells(table)
+    assert header[-2:] == ["over chance", "error"]
+    # Shipped 88 and 86, control 90 and 88: within the seeds the variance is (1 + 1 + 1 + 1) / 2 = 2.
+    assert [row[-2:] for row in rows] == [
+        ["-2.00", f"{(2 * (1 + 1) / 2) ** 0.5:.2f}"],
+        ["+2.00", f"{(2 * (1 + 1) / 2) ** 0.5:.2f}"],
+        ["+1.50", f"{(2 * (1 + 1 / 2) / 2) ** 0.5:.2f}"],
+        ["+3.00", f"{(2 * (1 + 1 / 2)) ** 0.5:.2f}"],
+    ]
+    alone = cells(tables.score_table([*shipped, *hot], ["heldout"], ["control"]))
+    assert alone[-1][-2:] == ["+2.50", "–"]
+
+
+def test_controls_must_be_ablations_that_are_there(data, model, capsys):
+    frontier = importlib.import_module("frontier")
+    with pytest.raises(SystemExit):
+        frontier.main(["--data", str(data), "--model", str(model), "--ablation", "hot=seed=4", "--controls", "cold"])
+    assert "--controls: must be names of ablations, got 'cold'" in capsys.readouterr().err
+
+
 def test_runs_share_what_is_the_same_and_a_second_call_runs_nothing(data, model, tmp_path, monkeypatch, capsys):
     frontier, results = importlib.import_module("frontier"), tmp_path / "RESULTS.md"
     monkeypatch.setattr(importlib.import_module("machine").record, "__defaults__", (results,))
