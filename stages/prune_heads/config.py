@@ -52,7 +52,10 @@ class PruneHeadsConfig(PruningConfig):
     sparsity: Share | None = Field(
         None, description="share of heads to remove, exactly; null: the recipe's budget, or else the threshold, decides"
     )
-    score_learning_rate: PositiveNumber = Field(1e-2, description="Adam's learning rate of the scores, constant")
+    score_learning_rate: PositiveNumber = Field(
+        1e-2,
+        description="Adam's learning rate of the scores, constant; beside sparsity, which only ranks them, no effect",
+    )
     prune_begin: StepOrShare = Field(0.25, description="nothing is masked before: a step, or a share of the stage")
     prune_end: StepOrShare = Field(0.75, description="the schedule is at its end: a step, or a share of the stage")
     rounds: PositiveInteger = Field(
@@ -96,6 +99,8 @@ class PruneHeadsConfig(PruningConfig):
         if self.criterion != "taylor":
             unused += TAYLOR_ONLY
         unused += RANKED_ONLY if self.criterion == "movement" else MOVEMENT_ONLY
+        if self.criterion == "movement" and self.sparsity is not None:
+            unused += ("score_learning_rate",)  # Adam's steps are in proportion to it, and the scores only get ranked
         if self.criterion == "movement" and self.granularity == "head":
             unused += ("block_size", "repair")  # whole heads are trained masked: their cut changes no output
         if self.distill is None:

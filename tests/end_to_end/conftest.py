@@ -45,7 +45,7 @@ TEXT: dict[str, Any] = {
     },
     "stages": [
         {"uses": "finetune"},
-        {"uses": "prune_heads", "granularity": "block", "sparsity": 0.5, "score_learning_rate": 0.5},
+        {"uses": "prune_heads", "granularity": "block", "sparsity": 0.5},
         {"uses": "distill", "name": "recover_heads"},
         {"uses": "prune_ffn", "sparsity": 0.5, "rounds": 3},
         {"uses": "distill", "name": "recover_ffn"},

@@ -33,7 +33,7 @@ RECIPE = {
     },
     "stages": [
         {"uses": "finetune", "gradient_accumulation": 2},
-        {"uses": "prune_heads", "sparsity": 0.4, "score_learning_rate": 0.5},
+        {"uses": "prune_heads", "sparsity": 0.4},
         {"uses": "prune_ffn", "sparsity": "match_heads", "rounds": 2, "distill": None},
     ],
 }

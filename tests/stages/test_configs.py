@@ -91,6 +91,8 @@ def test_settings_that_cannot_be_or_contradict_each_other_are_refused(config, se
             ("rounds", "score_learning_rate", "block_size"),
         ),
         (PruneHeadsConfig, {"sparsity": 0.5}, ()),
+        (PruneHeadsConfig, {"sparsity": 0.5, "score_learning_rate": 0.1}, ("score_learning_rate",)),
+        (PruneHeadsConfig, {"score_learning_rate": 0.1}, ()),
         (PruneFfnConfig, {"scope": "local"}, ("scope",)),
         (PruneFfnConfig, {"sparsity": 0.5, "match_heads_ratio": 0.3}, ("match_heads_ratio",)),
         (

@@ -6,7 +6,7 @@ from pipeline.surgery.groups import dissect
 from stages.prune_ffn import PruneFfnConfig
 from stages.prune_heads import PruneHeadsConfig
 
-HEADS = {"granularity": "head", "sparsity": 0.5, "score_learning_rate": 0.5, "prune_begin": 0, "prune_end": 4}
+HEADS = {"granularity": "head", "sparsity": 0.5, "prune_begin": 0, "prune_end": 4}
 CHANNELS = {"sparsity": 0.25, "scope": "local", "rounds": 2, "prune_begin": 0.0, "prune_end": 0.8}
 
 

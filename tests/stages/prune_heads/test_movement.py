@@ -152,6 +152,22 @@ def test_equal_scores_still_hit_the_budget(layers, run_steps, block_size):
     assert int(pruner.live().sum()) == 4
 
 
+@pytest.mark.parametrize("granularity", ["block", "head"])
+def test_beside_an_exact_budget_the_rate_of_the_scores_changes_nothing(
+    layers, run_steps, assert_same_states, granularity
+):
+    plans, trained = [], []
+    for rate in (1e-3, 0.5):
+        own = copy.deepcopy(layers)
+        pruner = make_pruner(own, granularity=granularity, sparsity=0.5, score_learning_rate=rate)
+        run_steps(own, pruner, STEPS)
+        plans.append(pruner.finish())
+        trained.append(own)
+    assert plans[0] == plans[1]
+    assert sum(len(kept.units) for kept in plans[0].values()) == 4
+    assert_same_states(*trained)
+
+
 def test_every_layer_keeps_its_least_number_of_heads(layers, run_steps):
     pruner = make_pruner(layers, sparsity=0.75, min_heads_per_layer=1)
     run_steps(layers, pruner, STEPS)
