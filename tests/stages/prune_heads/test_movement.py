@@ -4,16 +4,10 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from stages.prune_heads.movement import MovementPruner, MovementSettings
 from stages.schedules import Span
 
 STEPS = 24
 SPAN = Span(4, 20)
-
-
-def make_pruner(layers, *, span=SPAN, **settings):
-    fast = {"score_learning_rate": 0.2, **settings}
-    return MovementPruner(layers, layers.head_groups(), MovementSettings(**fast), span=span, num_steps=STEPS)
 
 
 def score_gradient(pruner, step=0):
@@ -44,7 +38,9 @@ def gated_loss(layers, pruner, raw, gates, inputs):
 
 
 @pytest.mark.parametrize("granularity", ["block", "head"])
-def test_movement_gradient_is_that_of_a_gate_on_every_block_dead_ones_included(layers, inputs, granularity):
+def test_movement_gradient_is_that_of_a_gate_on_every_block_dead_ones_included(
+    make_pruner, layers, inputs, granularity
+):
     layers, inputs = layers.double(), inputs.double()
     raw = {name: value.detach().clone() for name, value in layers.named_parameters()}
     pruner = make_pruner(layers, granularity=granularity, sparsity=0.5)
@@ -57,7 +53,7 @@ def test_movement_gradient_is_that_of_a_gate_on_every_block_dead_ones_included(l
     assert expected[dead].abs().min() > 0
 
 
-def test_movement_gradient_agrees_with_finite_differences(layers, inputs):
+def test_movement_gradient_agrees_with_finite_differences(make_pruner, layers, inputs):
     layers, inputs = layers.double(), inputs.double()
     raw = {name: value.detach().clone() for name, value in layers.named_parameters()}
     pruner = make_pruner(layers, sparsity=0.5)
@@ -73,7 +69,7 @@ def test_movement_gradient_agrees_with_finite_differences(layers, inputs):
         assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(float(found[block]), rel=1e-4, abs=1e-7)
 
 
-def test_head_gradient_is_that_of_a_gate_on_the_head_at_the_input_of_o(layers, inputs):
+def test_head_gradient_is_that_of_a_gate_on_the_head_at_the_input_of_o(make_pruner, layers, inputs):
     layers, inputs = layers.double(), inputs.double()
     pruner = make_pruner(layers, granularity="head", sparsity=0.5)
     dead = mask_some(pruner)
@@ -92,7 +88,7 @@ def test_head_gradient_is_that_of_a_gate_on_the_head_at_the_input_of_o(layers, i
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-8)
 
 
-def test_penalty_follows_the_schedule_and_only_the_threshold_has_one(layers):
+def test_penalty_follows_the_schedule_and_only_the_threshold_has_one(make_pruner, layers):
     layers.zero_grad(set_to_none=True)
     for step, size in ((SPAN.begin, 0.0), (SPAN.end, 10 * 0.25 / (8 * 16))):
         gradient = score_gradient(make_pruner(layers, regular_scale=10.0), step)
@@ -100,7 +96,7 @@ def test_penalty_follows_the_schedule_and_only_the_threshold_has_one(layers):
     assert not score_gradient(make_pruner(layers, sparsity=0.5), SPAN.end).any()
 
 
-def test_clipping_and_weight_decay_never_touch_the_scores(layers, run_steps):
+def test_clipping_and_weight_decay_never_touch_the_scores(make_pruner, layers, run_steps):
     results = []
     for max_norm in (1e-9, 1e9):
         model = copy.deepcopy(layers)
@@ -113,85 +109,7 @@ def test_clipping_and_weight_decay_never_touch_the_scores(layers, run_steps):
     assert torch.equal(*results)
 
 
-@pytest.mark.parametrize("granularity", ["block", "head"])
-@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.9])
-def test_budget_follows_the_schedule_within_one_head_at_every_step_and_ends_exact(
-    layers, run_steps, granularity, sparsity
-):
-    pruner = make_pruner(layers, granularity=granularity, sparsity=sparsity)
-    counts = []
-    run_steps(layers, pruner, STEPS, after=lambda step: counts.append(8 - int(pruner.live().sum())))
-    for step, count in enumerate(counts):
-        assert abs(count - 8 * sparsity * SPAN.progress(step + 1)) < 1
-    assert counts[: SPAN.begin] == [0] * SPAN.begin
-    assert counts[-1] == round(8 * sparsity)
-    assert sum(len(kept.units) for kept in pruner.finish().values()) == 8 - round(8 * sparsity)
-
-
-@pytest.mark.parametrize("settings", [{"sparsity": 0.5}, {"threshold": 0.5, "regular_scale": 0.0}])
-@pytest.mark.parametrize("place", [0, 1, 12, STEPS])
-def test_a_span_without_length_masks_at_once_what_the_scores_say_by_then(layers, run_steps, place, settings):
-    pruner, masked = make_pruner(layers, span=Span(place, place), **settings), []
-
-    def check(step):
-        masked.append(bool(pruner._dead.any()))
-        highest_dead = pruner.scores.values[pruner._dead].max() if masked[-1] else -torch.inf
-        assert highest_dead < pruner.scores.values[~pruner._dead].min()
-
-    run_steps(layers, pruner, STEPS, after=check)
-    before = max(1, place) - 1
-    assert masked == [False] * before + [True] * (STEPS - before)
-    if "sparsity" in settings:
-        assert sum(len(kept.units) for kept in pruner.finish().values()) == 4
-
-
-@pytest.mark.parametrize("block_size", [None, 1])
-def test_equal_scores_still_hit_the_budget(layers, run_steps, block_size):
-    pruner = make_pruner(layers, sparsity=0.5, score_learning_rate=1e-30, block_size=block_size)
-    run_steps(layers, pruner, STEPS)
-    assert int(pruner.live().sum()) == 4
-
-
-@pytest.mark.parametrize("granularity", ["block", "head"])
-def test_beside_an_exact_budget_the_rate_of_the_scores_changes_nothing(
-    layers, run_steps, assert_same_states, granularity
-):
-    plans, trained = [], []
-    for rate in (1e-3, 0.5):
-        own = copy.deepcopy(layers)
-        pruner = make_pruner(own, granularity=granularity, sparsity=0.5, score_learning_rate=rate)
-        run_steps(own, pruner, STEPS)
-        plans.append(pruner.finish())
-        trained.append(own)
-    assert plans[0] == plans[1]
-    assert sum(len(kept.units) for kept in plans[0].values()) == 4
-    assert_same_states(*trained)
-
-
-def test_every_layer_keeps_its_least_number_of_heads(layers, run_steps):
-    pruner = make_pruner(layers, sparsity=0.75, min_heads_per_layer=1)
-    run_steps(layers, pruner, STEPS)
-    assert [len(kept.units) for kept in pruner.finish().values()] == [1, 1]
-    pruner = make_pruner(layers, regular_scale=1e4, min_heads_per_layer=3)
-    run_steps(layers, pruner, STEPS)
-    assert [len(kept.units) for kept in pruner.finish().values()] == [3, 3]
-
-
-def test_threshold_masks_exactly_the_blocks_whose_sigmoid_is_not_above_it(layers, run_steps):
-    pruner = make_pruner(layers, threshold=0.4, regular_scale=1.0)
-    seen = set()
-
-    def check(step):
-        expected = pruner.scores.values.sigmoid() <= 0.4 * SPAN.progress(step + 1)
-        masked = torch.cat([weight.dead.flatten() for weight in pruner.layout.weights])
-        assert torch.equal(masked, expected)
-        seen.add(int(masked.sum()))
-
-    run_steps(layers, pruner, STEPS, after=check)
-    assert len(seen) > 3
-
-
-def test_every_change_of_the_masks_shows_in_the_weights(layers, run_steps):
+def test_every_change_of_the_masks_shows_in_the_weights(make_pruner, layers, run_steps):
     pruner, changes = make_pruner(layers, sparsity=0.6), []
     before = {}
 
@@ -209,7 +127,7 @@ def test_every_change_of_the_masks_shows_in_the_weights(layers, run_steps):
     assert sum(change > 0 for change in changes) > 5
 
 
-def test_masked_weights_stay_frozen_while_their_blocks_go_on_learning(layers, run_steps):
+def test_masked_weights_stay_frozen_while_their_blocks_go_on_learning(make_pruner, layers, run_steps):
     pruner = make_pruner(layers, sparsity=0.5)
     run_steps(layers, pruner, SPAN.end)
     weight, own = pruner.layout.weights[0], pruner.layout.slices[0]
@@ -221,7 +139,7 @@ def test_masked_weights_stay_frozen_while_their_blocks_go_on_learning(layers, ru
     assert not torch.equal(pruner.scores.values[own][weight.dead.flatten()], scores)
 
 
-def test_masked_blocks_have_no_gradient_before_clipping(layers, inputs, run_steps):
+def test_masked_blocks_have_no_gradient_before_clipping(make_pruner, layers, inputs, run_steps):
     pruner = make_pruner(layers, sparsity=0.5)
     run_steps(layers, pruner, SPAN.end)
     layers.zero_grad()
@@ -234,7 +152,7 @@ def test_masked_blocks_have_no_gradient_before_clipping(layers, inputs, run_step
     assert layers.attention[0].v.weight.grad.any()
 
 
-def test_finish_gives_kept_heads_their_masked_blocks_back_and_may_be_called_again(layers, run_steps):
+def test_finish_gives_kept_heads_their_masked_blocks_back_and_may_be_called_again(make_pruner, layers, run_steps):
     pruner = make_pruner(layers, sparsity=0.5)
     run_steps(layers, pruner, STEPS)
     live = pruner.live()
@@ -253,7 +171,9 @@ def test_finish_gives_kept_heads_their_masked_blocks_back_and_may_be_called_agai
 
 @pytest.mark.parametrize("settings", [{"sparsity": 0.5}, {"granularity": "head", "threshold": 0.4}])
 @pytest.mark.parametrize("middle", [3, 9, 15, STEPS])
-def test_a_pruner_restored_mid_run_ends_with_identical_masks_and_weights(layers, run_steps, settings, middle):
+def test_a_pruner_restored_mid_run_ends_with_identical_masks_and_weights(
+    make_pruner, layers, run_steps, settings, middle
+):
     pruner = make_pruner(layers, **settings)
     optimizer = run_steps(layers, pruner, middle)
     other, saved = copy.deepcopy(layers), pruner.state_dict()
@@ -271,7 +191,7 @@ def test_a_pruner_restored_mid_run_ends_with_identical_masks_and_weights(layers,
     assert all(torch.equal(value, again.tensors()[name]) for name, value in pruner.tensors().items())
 
 
-def test_a_state_with_a_tensor_missing_unknown_or_of_another_shape_is_refused(layers):
+def test_a_state_with_a_tensor_missing_unknown_or_of_another_shape_is_refused(make_pruner, layers):
     pruner = make_pruner(layers)
     state = pruner.state_dict()
     for name in state:
@@ -283,7 +203,7 @@ def test_a_state_with_a_tensor_missing_unknown_or_of_another_shape_is_refused(la
         pruner.load_state_dict({**state, "more": torch.zeros(1)})
 
 
-def test_scores_and_their_history_are_kept_by_weight(layers, run_steps):
+def test_scores_and_their_history_are_kept_by_weight(make_pruner, layers, run_steps):
     pruner = make_pruner(layers, sparsity=0.5)
     run_steps(layers, pruner, STEPS)
     tensors = pruner.tensors()
@@ -294,7 +214,7 @@ def test_scores_and_their_history_are_kept_by_weight(layers, run_steps):
 
 
 @pytest.mark.parametrize(("block_size", "fits"), [(1, True), (2, True), (3, False), (4, False)])
-def test_blocks_that_do_not_divide_a_head_are_refused(layers, block_size, fits):
+def test_blocks_that_do_not_divide_a_head_are_refused(make_pruner, layers, block_size, fits):
     if fits:
         make_pruner(layers, block_size=block_size)
         return
