@@ -23,10 +23,10 @@ from stages.distill.config import DistillWeights
 from stages.repair.config import RepairConfig
 from stages.schedules import check_span
 
-MOVEMENT_ONLY = ("score_learning_rate", "block_size")
+MOVEMENT_ONLY = ("regular_scale", "score_learning_rate", "block_size")
 TAYLOR_ONLY = ("rounds",)
 RANKED_ONLY = ("cut_at_rounds",)
-THRESHOLD_ONLY = ("threshold", "regular_scale")
+THRESHOLD_ONLY = ("threshold",)
 
 
 class PruneHeadsConfig(PruningConfig):
@@ -48,14 +48,15 @@ class PruneHeadsConfig(PruningConfig):
         "block", description="what gets a score: square blocks of the q, k, v, o weights, or whole heads"
     )
     threshold: PositiveNumber = Field(0.1, lt=1, description="a block is masked while its score's sigmoid is below it")
-    regular_scale: NonNegativeNumber = Field(10, description="penalty on the scores; more removes more heads")
+    regular_scale: NonNegativeNumber = Field(
+        10,
+        description="penalty on the scores: without sparsity more removes more heads; beside it, it makes what matters "
+        "little to the loss go first",
+    )
     sparsity: Share | None = Field(
         None, description="share of heads to remove, exactly; null: the recipe's budget, or else the threshold, decides"
     )
-    score_learning_rate: PositiveNumber = Field(
-        1e-2,
-        description="Adam's learning rate of the scores, constant; beside sparsity, which only ranks them, no effect",
-    )
+    score_learning_rate: PositiveNumber = Field(1e-2, description="Adam's learning rate of the scores, constant")
     prune_begin: StepOrShare = Field(0.25, description="nothing is masked before: a step, or a share of the stage")
     prune_end: StepOrShare = Field(0.75, description="the schedule is at its end: a step, or a share of the stage")
     rounds: PositiveInteger = Field(
@@ -99,7 +100,7 @@ class PruneHeadsConfig(PruningConfig):
         if self.criterion != "taylor":
             unused += TAYLOR_ONLY
         unused += RANKED_ONLY if self.criterion == "movement" else MOVEMENT_ONLY
-        if self.criterion == "movement" and self.sparsity is not None:
+        if self.criterion == "movement" and self.sparsity is not None and self.regular_scale == 0:
             unused += ("score_learning_rate",)  # Adam's steps are in proportion to it, and the scores only get ranked
         if self.criterion == "movement" and self.granularity == "head":
             unused += ("block_size", "repair")  # whole heads are trained masked: their cut changes no output

@@ -26,7 +26,12 @@ from stages.state import check_names, copy_into
 
 @dataclass(frozen=True)
 class MovementSettings:
-    """How scores move and masks follow; with ``sparsity`` an exact budget of heads, else the soft threshold."""
+    """How scores move and masks follow; with ``sparsity`` an exact budget of heads, else the soft threshold.
+
+    The penalty of ``regular_scale`` acts beside both. Adam divides each score's gradient by its size, which leaves how
+    steadily a block shrinks, and not by how much; a push that is the same for all blocks of one score brings that back:
+    where gradients are small it wins, where they are large it does not.
+    """
 
     granularity: Granularity = "block"
     block_size: int | None = None
@@ -74,9 +79,8 @@ class MovementPruner:
             if movement is not None:
                 gradient[own] = movement.flatten()
             weight.freeze()
-        if self._settings.sparsity is None:
-            scale = self._settings.regular_scale * self._span.progress(step)
-            gradient += penalty_gradient(self.scores.values, self._share, scale)
+        scale = self._settings.regular_scale * self._span.progress(step)
+        gradient += penalty_gradient(self.scores.values, self._share, scale)
         self.scores.update(gradient)
 
     def after_optimizer_step(self, step: int, lr: float) -> None:

@@ -20,7 +20,7 @@ class PruneHeads:
     """Decide while training which attention heads go, and cut them out."""
 
     Config: ClassVar[type[StageConfig]] = PruneHeadsConfig
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     provides_teacher: ClassVar[bool] = False
 
     def needs_teacher(self, config: Any) -> bool:

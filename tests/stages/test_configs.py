@@ -83,16 +83,28 @@ def test_settings_that_cannot_be_or_contradict_each_other_are_refused(config, se
 @pytest.mark.parametrize(
     ("config", "settings", "ignored"),
     [
-        (PruneHeadsConfig, {"sparsity": 0.5, "threshold": 0.2, "regular_scale": 3}, ("threshold", "regular_scale")),
+        (PruneHeadsConfig, {"sparsity": 0.5, "threshold": 0.2, "regular_scale": 3}, ("threshold",)),
         (PruneHeadsConfig, {"granularity": "head", "block_size": 4}, ("block_size",)),
         (
             PruneHeadsConfig,
-            {"criterion": "l1", "sparsity": 0.5, "score_learning_rate": 0.1, "block_size": 4, "rounds": 9},
-            ("rounds", "score_learning_rate", "block_size"),
+            {
+                "criterion": "l1",
+                "sparsity": 0.5,
+                "regular_scale": 3,
+                "score_learning_rate": 0.1,
+                "block_size": 4,
+                "rounds": 9,
+            },
+            ("rounds", "regular_scale", "score_learning_rate", "block_size"),
         ),
         (PruneHeadsConfig, {"sparsity": 0.5}, ()),
-        (PruneHeadsConfig, {"sparsity": 0.5, "score_learning_rate": 0.1}, ("score_learning_rate",)),
-        (PruneHeadsConfig, {"score_learning_rate": 0.1}, ()),
+        (PruneHeadsConfig, {"sparsity": 0.5, "score_learning_rate": 0.1}, ()),
+        (
+            PruneHeadsConfig,
+            {"sparsity": 0.5, "regular_scale": 0, "score_learning_rate": 0.1},
+            ("score_learning_rate",),
+        ),
+        (PruneHeadsConfig, {"regular_scale": 0, "score_learning_rate": 0.1}, ()),
         (PruneFfnConfig, {"scope": "local"}, ("scope",)),
         (PruneFfnConfig, {"sparsity": 0.5, "match_heads_ratio": 0.3}, ("match_heads_ratio",)),
         (

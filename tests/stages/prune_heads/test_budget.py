@@ -24,12 +24,12 @@ def test_budget_follows_the_schedule_within_one_head_at_every_step_and_ends_exac
     assert sum(len(kept.units) for kept in pruner.finish().values()) == 8 - round(8 * sparsity)
 
 
-@pytest.mark.parametrize("settings", [{"sparsity": 0.5}, {"threshold": 0.5, "regular_scale": 0.0}])
+@pytest.mark.parametrize("settings", [{"sparsity": 0.5}, {"threshold": 0.5}])
 @pytest.mark.parametrize("place", [0, 1, 12, STEPS])
 def test_a_span_without_length_masks_at_once_what_the_scores_say_by_then(
     make_pruner, layers, run_steps, place, settings
 ):
-    pruner, masked = make_pruner(layers, span=Span(place, place), **settings), []
+    pruner, masked = make_pruner(layers, span=Span(place, place), regular_scale=0.0, **settings), []
 
     def check(step):
         masked.append(bool(pruner._dead.any()))
@@ -51,19 +51,36 @@ def test_equal_scores_still_hit_the_budget(make_pruner, layers, run_steps, block
 
 
 @pytest.mark.parametrize("granularity", ["block", "head"])
-def test_beside_an_exact_budget_the_rate_of_the_scores_changes_nothing(
+def test_beside_an_exact_budget_and_no_penalty_the_rate_of_the_scores_changes_nothing(
     make_pruner, layers, run_steps, assert_same_states, granularity
 ):
     plans, trained = [], []
     for rate in (1e-3, 0.5):
         own = copy.deepcopy(layers)
-        pruner = make_pruner(own, granularity=granularity, sparsity=0.5, score_learning_rate=rate)
+        settings = {"granularity": granularity, "regular_scale": 0.0, "score_learning_rate": rate}
+        pruner = make_pruner(own, sparsity=0.5, **settings)
         run_steps(own, pruner, STEPS)
         plans.append(pruner.finish())
         trained.append(own)
     assert plans[0] == plans[1]
     assert sum(len(kept.units) for kept in plans[0].values()) == 4
     assert_same_states(*trained)
+
+
+@pytest.mark.parametrize("granularity", ["block", "head"])
+def test_of_heads_that_shrink_and_grow_as_steadily_those_go_that_matter_least_to_the_loss(
+    make_pruner, layers, granularity
+):
+    pruner = make_pruner(layers, granularity=granularity, sparsity=0.5)
+    sizes = torch.tensor([1e-4, 1.0, 1e-4, 1.0]).repeat_interleave(layers.head_dim)
+    for step in range(STEPS):
+        for attention in layers.attention:
+            for part in (attention.q, attention.k, attention.v):
+                part.weight.grad = (-1) ** step * sizes[:, None] * part.weight.detach()
+            attention.o.weight.grad = (-1) ** step * sizes * attention.o.weight.detach()
+        pruner.before_optimizer_step(step)
+        pruner.after_optimizer_step(step, 0.0)
+    assert [kept.units for kept in pruner.finish().values()] == [(1, 3), (1, 3)]
 
 
 def test_every_layer_keeps_its_least_number_of_heads(make_pruner, layers, run_steps):
