@@ -126,11 +126,11 @@ def test_importances_are_computed_once_and_kept_for_a_resume(make_context, monke
 def test_the_stage_says_how_the_budget_was_split_and_which_settings_it_overrules(make_context, caplog):
     caplog.set_level(logging.INFO)
     result = PruneHeads().run(
-        make_context(heads_config(regular_scale=3), budget=budget({"macs": 0.4}, channels_config()))
+        make_context(heads_config(threshold=0.3), budget=budget({"macs": 0.4}, channels_config()))
     )
     kept = result.details["budget_units"]
     assert f"tiny: the budget leaves {kept['heads']} heads and {kept['channels']} channels" in caplog.messages
-    assert "stages.tiny.regular_scale: 3.0 has no effect beside the stage's other settings" in caplog.messages
+    assert "stages.tiny.threshold: 0.3 has no effect beside the stage's other settings" in caplog.messages
 
 
 def test_where_more_is_gone_than_the_budget_asks_nothing_else_goes(make_context, small_bert):
