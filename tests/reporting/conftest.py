@@ -1,6 +1,8 @@
 """A finished run of three layers as files alone, its scores known: no model is trained for it."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -83,32 +85,32 @@ CHANNELS_PLAN = plan("channels", CHANNELS_KEPT, [CHANNELS] * LAYERS)
 SECOND_PLAN = plan("heads", SECOND_KEPT, [3, 1])
 
 
-def put(
-    run_dir,
-    number,
-    stage,
-    uses,
-    accuracy,
-    *,
-    parent=None,
-    own=None,
-    total=None,
-    tensors=None,
-    log=(),
-    told=None,
-    weights=None,
-    **metrics,
-):
-    folder = run_dir / f"{number:02d}-{stage}"
-    (folder / "model").mkdir(parents=True)
-    for name, kept in (("keep_plan.json", own), ("total_keep_plan.json", total)):
-        if kept is not None:
-            (folder / name).write_text(json.dumps(kept.to_json()))
-    if tensors:
-        save_file(tensors, folder / "scores.safetensors")
-    if weights:
-        save_file(weights, folder / "model" / "model.safetensors")
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+@dataclass(frozen=True)
+class Files:
+    """What an artifact holds beside its manifest."""
+
+    own: KeepPlan | None = None
+    total: KeepPlan | None = None
+    tensors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    log: Sequence[Mapping[str, float]] = ()
+
+    def write(self, folder):
+        (folder / "model").mkdir(parents=True)
+        for name, kept in (("keep_plan.json", self.own), ("total_keep_plan.json", self.total)):
+            if kept is not None:
+                (folder / name).write_text(json.dumps(kept.to_json()))
+        if self.tensors:
+            save_file(self.tensors, folder / "scores.safetensors")
+        if self.weights:
+            save_file(self.weights, folder / "model" / "model.safetensors")
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.log))
+
+
+def put(folder, uses, accuracy, files, *, parent=None, told=None, **metrics):
+    """Write the artifact of a stage into ``folder``, which is called by its number and name."""
+    files.write(folder)
+    stage = folder.name.partition("-")[2]
     measured = {
         "validation/accuracy": accuracy,
         "heldout/accuracy": accuracy - 0.01,
@@ -150,16 +152,17 @@ def make_run(folder):
     folder.mkdir()
     (folder / "recipe.yaml").write_text(RECIPE)
     evaluated = [*log[:2], {"step": 20, "validation/accuracy": 0.7, "heldout/accuracy": 0.6}, *log[2:]]
-    put(folder, 1, "finetune", "finetune", 0.9, log=evaluated, **costs(1.0, 1.0))
+    put(folder / "01-finetune", "finetune", 0.9, Files(log=evaluated), **costs(1.0, 1.0))
+    heads = Files(HEADS_PLAN, HEADS_PLAN, movement(), log=pruning)
     cut = {"before_cut/validation/accuracy": 0.85}
-    heads = {"parent": "finetune", "own": HEADS_PLAN, "total": HEADS_PLAN, "tensors": movement()}
-    put(folder, 2, "prune_heads", "prune_heads", 0.8, log=pruning, **heads, **costs(0.8, 1.25), **cut)
-    put(folder, 3, "recover", "distill", 0.88, parent="prune_heads", total=HEADS_PLAN, log=log, **costs(0.8, 1.25))
+    put(folder / "02-prune_heads", "prune_heads", 0.8, heads, parent="finetune", **costs(0.8, 1.25), **cut)
+    recovered = Files(total=HEADS_PLAN, log=log)
+    put(folder / "03-recover", "distill", 0.88, recovered, parent="prune_heads", **costs(0.8, 1.25))
     both = HEADS_PLAN.then(CHANNELS_PLAN)
-    channels = {"parent": "recover", "own": CHANNELS_PLAN, "total": both, "tensors": taylor()}
-    put(folder, 4, "prune_ffn", "prune_ffn", 0.86, log=log, **channels, **costs(0.4, 2.0))
-    again = {"parent": "prune_ffn", "own": SECOND_PLAN, "total": both.then(SECOND_PLAN), "tensors": norms()}
-    put(folder, 5, "again", "prune_heads", 0.85, log=log, **again, **costs(0.35, 2.5))
+    channels = Files(CHANNELS_PLAN, both, taylor(), log=log)
+    put(folder / "04-prune_ffn", "prune_ffn", 0.86, channels, parent="recover", **costs(0.4, 2.0))
+    again = Files(SECOND_PLAN, both.then(SECOND_PLAN), norms(), log=log)
+    put(folder / "05-again", "prune_heads", 0.85, again, parent="prune_ffn", **costs(0.35, 2.5))
     return Run(folder)
 
 
@@ -183,7 +186,7 @@ def make_sparse_run(folder):
     log = [{"step": step, "loss": 1.0, "weights_removed": step / 80} for step in range(10, STEPS + 1, 10)]
     folder.mkdir()
     (folder / "recipe.yaml").write_text(SPARSE_RECIPE)
-    put(folder, 1, "finetune", "finetune", 0.9, log=[{"step": 10, "loss": 1.0}], **costs(1.0, 1.0))
+    put(folder / "01-finetune", "finetune", 0.9, Files(log=[{"step": 10, "loss": 1.0}]), **costs(1.0, 1.0))
     weights = sparse_weights()
     layers = {
         name: {
@@ -198,14 +201,9 @@ def make_sparse_run(folder):
         "weights_touched": 968.0, "weight_sparsity": 0.5, "matmul_sparsity": 0.4, "blocks": 484.0,
         "blocks_removed": 242.0, "gzip_ratio": 1.8,
     }  # fmt: skip
-    saved = {f"{name}.weight": weight for name, weight in weights.items()}
-    told = {
-        "parent": "finetune",
-        "log": log,
-        "told": {"layers": layers, "schedule": [[0, 0.0], [40, 0.5]]},
-        "weights": saved,
-    }
-    put(folder, 2, "thin", "sparsify", 0.8, **told, **costs(1.0, 1.0), **counted)
+    thin = Files(weights={f"{name}.weight": weight for name, weight in weights.items()}, log=log)
+    told = {"layers": layers, "schedule": [[0, 0.0], [40, 0.5]]}
+    put(folder / "02-thin", "sparsify", 0.8, thin, parent="finetune", told=told, **costs(1.0, 1.0), **counted)
     return Run(folder)
 
 
